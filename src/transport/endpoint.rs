@@ -1,0 +1,562 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::str::FromStr;
+
+use super::TransportError;
+
+/// Where to connect to or listen on.
+///
+/// | endpoint | what it is |
+/// |---|---|
+/// | `memory://name` | a listener within this process |
+/// | `tcp://host:port` | plain TCP |
+/// | `tls://host:port` | TLS over TCP |
+/// | `unix:///path/to/socket`, `unix://relative/path` | a Unix socket |
+/// | `ws://host:port/path` | WebSocket over TCP, port 80 and path `/` if absent |
+/// | `wss://host:port/path` | WebSocket over TLS, port 443 and path `/` if absent |
+///
+/// A host is a name, an IPv4 address, or an IPv6 address in brackets. To listen, `0.0.0.0` and `[::]`
+/// stand for every address, and port 0 for a free port. Two endpoints are equal if they are written
+/// the same after default ports and paths are filled in and scheme and host are lowercased.
+///
+/// ```
+/// use sessionwire::transport::Endpoint;
+///
+/// let endpoint: Endpoint = "WS://Example.org/wire".parse()?;
+/// assert_eq!(endpoint, "ws://example.org:80/wire".parse()?);
+/// assert_eq!(endpoint.to_string(), "ws://example.org/wire");
+/// # Ok::<(), sessionwire::transport::TransportError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    scheme: Scheme,
+    /// The host without brackets; empty without a network.
+    host: String,
+    port: u16,
+    /// The name, the file, or the HTTP path and query.
+    path: String,
+}
+
+/// The first word of an [`Endpoint`]: how bytes get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `memory://`
+    Memory,
+    /// `tcp://`
+    Tcp,
+    /// `tls://`
+    Tls,
+    /// `unix://`
+    Unix,
+    /// `ws://`
+    Ws,
+    /// `wss://`
+    Wss,
+}
+
+impl Endpoint {
+    /// How bytes get there.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host, without the brackets of an IPv6 address; `None` for `memory://` and `unix://`.
+    pub fn host(&self) -> Option<&str> {
+        self.scheme.is_network().then_some(self.host.as_str())
+    }
+
+    /// The port, the scheme's own if none was written; `None` for `memory://` and `unix://`.
+    pub fn port(&self) -> Option<u16> {
+        self.scheme.is_network().then_some(self.port)
+    }
+
+    /// What follows the host: the HTTP path (never empty) without the query, the file of a Unix
+    /// socket, or the name in `memory://name`; empty for `tcp://` and `tls://`.
+    pub fn path(&self) -> &str {
+        match (self.scheme, self.path.split_once('?')) {
+            (Scheme::Ws | Scheme::Wss, Some((path, _query))) => path,
+            _ => &self.path,
+        }
+    }
+
+    pub(super) fn tcp(address: SocketAddr) -> Self {
+        Self {
+            scheme: Scheme::Tcp,
+            host: address.ip().to_string(),
+            port: address.port(),
+            path: String::new(),
+        }
+    }
+
+    pub(super) fn with_port(&self, port: u16) -> Self {
+        Self {
+            port,
+            ..self.clone()
+        }
+    }
+
+    /// The address, if the host is one.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let host: IpAddr = self.host()?.parse().ok()?;
+        Some(SocketAddr::new(host, self.port))
+    }
+
+    pub(super) fn file(&self) -> &Path {
+        Path::new(&self.path)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = TransportError;
+
+    fn from_str(input: &str) -> Result<Self, TransportError> {
+        parse(input).map_err(|(problem, example)| TransportError::InvalidEndpoint {
+            input: input.chars().take(MAX_LENGTH).collect(),
+            problem,
+            example,
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}://", self.scheme)?;
+        if self.host.contains(':') {
+            write!(formatter, "[{}]", self.host)?;
+        } else {
+            formatter.write_str(&self.host)?;
+        }
+        if self.scheme.is_network() && self.scheme.default_port() != Some(self.port) {
+            write!(formatter, ":{}", self.port)?;
+        }
+        formatter.write_str(&self.path)
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Memory => "memory",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Unix => "unix",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        })
+    }
+}
+
+impl Scheme {
+    fn is_network(self) -> bool {
+        !matches!(self, Self::Memory | Self::Unix)
+    }
+
+    fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Ws => Some(80),
+            Self::Wss => Some(443),
+            _ => None,
+        }
+    }
+
+    fn example(self) -> &'static str {
+        match self {
+            Self::Memory => "memory://name",
+            Self::Tcp => "tcp://127.0.0.1:9000",
+            Self::Tls => "tls://example.org:9000",
+            Self::Unix => "unix:///run/app/wire.sock",
+            Self::Ws => "ws://127.0.0.1:9000/wire",
+            Self::Wss => "wss://example.org/wire",
+        }
+    }
+}
+
+const MAX_LENGTH: usize = 2048;
+
+const ALL: [Scheme; 6] = [
+    Scheme::Memory,
+    Scheme::Tcp,
+    Scheme::Tls,
+    Scheme::Unix,
+    Scheme::Ws,
+    Scheme::Wss,
+];
+
+fn parse(input: &str) -> Result<Endpoint, (&'static str, &'static str)> {
+    let any = "tcp://127.0.0.1:9000, ws://127.0.0.1:9000/wire, unix:///run/app/wire.sock or memory://name";
+    if input.len() > MAX_LENGTH {
+        return Err(("it is longer than 2048 bytes", any));
+    }
+    let (word, rest) = input.split_once("://").ok_or(("it has no scheme", any))?;
+    let scheme = ALL
+        .into_iter()
+        .find(|scheme| word.eq_ignore_ascii_case(&scheme.to_string()))
+        .ok_or((
+            "its scheme is not one of memory, tcp, tls, unix, ws, wss",
+            any,
+        ))?;
+    let parsed = match scheme {
+        Scheme::Memory => parse_name(rest),
+        Scheme::Unix => parse_file(rest),
+        Scheme::Tcp | Scheme::Tls | Scheme::Ws | Scheme::Wss => parse_network(scheme, rest),
+    };
+    parsed.map_err(|problem| (problem, scheme.example()))
+}
+
+fn parse_name(name: &str) -> Result<Endpoint, &'static str> {
+    if name.is_empty() {
+        return Err("it has no name");
+    }
+    if name
+        .chars()
+        .any(|character| character.is_whitespace() || character.is_control())
+    {
+        return Err("its name has blanks or control characters");
+    }
+    Ok(Endpoint {
+        scheme: Scheme::Memory,
+        host: String::new(),
+        port: 0,
+        path: name.to_owned(),
+    })
+}
+
+fn parse_file(file: &str) -> Result<Endpoint, &'static str> {
+    if file.is_empty() || file.ends_with('/') {
+        return Err("it names no file");
+    }
+    if file.contains('\0') {
+        return Err("its file has a NUL character");
+    }
+    Ok(Endpoint {
+        scheme: Scheme::Unix,
+        host: String::new(),
+        port: 0,
+        path: file.to_owned(),
+    })
+}
+
+fn parse_network(scheme: Scheme, rest: &str) -> Result<Endpoint, &'static str> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (host, port) = parse_authority(authority)?;
+    let port = port.or(scheme.default_port()).ok_or("it has no port")?;
+    let path = match scheme {
+        Scheme::Ws | Scheme::Wss => parse_path(path)?,
+        _ if path.is_empty() => String::new(),
+        _ => return Err("it has something after the port, where nothing may be"),
+    };
+    Ok(Endpoint {
+        scheme,
+        host,
+        port,
+        path,
+    })
+}
+
+fn parse_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
+    if authority.contains('@') {
+        return Err("it has a user or password, which this crate never sends");
+    }
+    if let Some(bracketed) = authority.strip_prefix('[') {
+        let (host, port) = bracketed
+            .split_once(']')
+            .ok_or("its bracket [ is never closed")?;
+        let host: Ipv6Addr = host
+            .parse()
+            .map_err(|_| "what is in the brackets is no IPv6 address")?;
+        let port = match port.strip_prefix(':') {
+            Some(port) => Some(parse_port(port)?),
+            None if port.is_empty() => None,
+            None => return Err("between ] and the port there must be a colon"),
+        };
+        return Ok((host.to_string(), port));
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((_, port)) if port.contains(':') => {
+            return Err("it has several colons; an IPv6 address goes in brackets, as in [::1]");
+        }
+        Some((host, port)) => (host, Some(parse_port(port)?)),
+        None => (authority, None),
+    };
+    Ok((parse_host(host)?, port))
+}
+
+fn parse_host(host: &str) -> Result<String, &'static str> {
+    if host.is_empty() {
+        return Err("it has no host");
+    }
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if !host.bytes().all(is_name) {
+        return Err("its host has characters that no host name has");
+    }
+    let numeric = host
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if numeric && host.parse::<Ipv4Addr>().is_err() {
+        return Err("its host is no IPv4 address");
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+fn parse_port(port: &str) -> Result<u16, &'static str> {
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("its port is no number");
+    }
+    port.parse().map_err(|_| "its port is above 65535")
+}
+
+fn parse_path(path: &str) -> Result<String, &'static str> {
+    let is_legal =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(&byte);
+    if path.contains('#') {
+        return Err("it has a fragment (#), which is never sent");
+    }
+    if !path.bytes().all(is_legal) {
+        return Err("its path has characters that must be percent-encoded");
+    }
+    Ok(match path.strip_prefix('?') {
+        Some(_) => format!("/{path}"),
+        None if path.is_empty() => "/".to_owned(),
+        None => path.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(input: &str) -> (Scheme, Option<String>, Option<u16>, String, String) {
+        let endpoint: Endpoint = input.parse().unwrap();
+        (
+            endpoint.scheme(),
+            endpoint.host().map(str::to_owned),
+            endpoint.port(),
+            endpoint.path().to_owned(),
+            endpoint.to_string(),
+        )
+    }
+
+    #[test]
+    fn what_is_read() {
+        let table = [
+            (
+                "memory://name",
+                Scheme::Memory,
+                None,
+                None,
+                "name",
+                "memory://name",
+            ),
+            (
+                "memory://a/b:c",
+                Scheme::Memory,
+                None,
+                None,
+                "a/b:c",
+                "memory://a/b:c",
+            ),
+            (
+                "tcp://h:1",
+                Scheme::Tcp,
+                Some("h"),
+                Some(1),
+                "",
+                "tcp://h:1",
+            ),
+            (
+                "TCP://EXAMPLE.org:65535",
+                Scheme::Tcp,
+                Some("example.org"),
+                Some(65535),
+                "",
+                "tcp://example.org:65535",
+            ),
+            (
+                "tcp://127.0.0.1:0",
+                Scheme::Tcp,
+                Some("127.0.0.1"),
+                Some(0),
+                "",
+                "tcp://127.0.0.1:0",
+            ),
+            (
+                "tcp://[::1]:9",
+                Scheme::Tcp,
+                Some("::1"),
+                Some(9),
+                "",
+                "tcp://[::1]:9",
+            ),
+            (
+                "tcp://[0:0:0:0:0:0:0:1]:9",
+                Scheme::Tcp,
+                Some("::1"),
+                Some(9),
+                "",
+                "tcp://[::1]:9",
+            ),
+            (
+                "tcp://h:80",
+                Scheme::Tcp,
+                Some("h"),
+                Some(80),
+                "",
+                "tcp://h:80",
+            ),
+            (
+                "tls://h:443",
+                Scheme::Tls,
+                Some("h"),
+                Some(443),
+                "",
+                "tls://h:443",
+            ),
+            (
+                "unix:///run/x",
+                Scheme::Unix,
+                None,
+                None,
+                "/run/x",
+                "unix:///run/x",
+            ),
+            (
+                "unix://x y?z#",
+                Scheme::Unix,
+                None,
+                None,
+                "x y?z#",
+                "unix://x y?z#",
+            ),
+            ("ws://h", Scheme::Ws, Some("h"), Some(80), "/", "ws://h/"),
+            (
+                "ws://h:80/",
+                Scheme::Ws,
+                Some("h"),
+                Some(80),
+                "/",
+                "ws://h/",
+            ),
+            (
+                "ws://h:443/a",
+                Scheme::Ws,
+                Some("h"),
+                Some(443),
+                "/a",
+                "ws://h:443/a",
+            ),
+            (
+                "ws://h?q=1",
+                Scheme::Ws,
+                Some("h"),
+                Some(80),
+                "/",
+                "ws://h/?q=1",
+            ),
+            (
+                "ws://[fe80::1]/a%20b?q",
+                Scheme::Ws,
+                Some("fe80::1"),
+                Some(80),
+                "/a%20b",
+                "ws://[fe80::1]/a%20b?q",
+            ),
+            (
+                "wss://h",
+                Scheme::Wss,
+                Some("h"),
+                Some(443),
+                "/",
+                "wss://h/",
+            ),
+            (
+                "wss://h_1.x-y:1/z",
+                Scheme::Wss,
+                Some("h_1.x-y"),
+                Some(1),
+                "/z",
+                "wss://h_1.x-y:1/z",
+            ),
+        ];
+        for (input, scheme, host, port, path, shown) in table {
+            let expected = (
+                scheme,
+                host.map(str::to_owned),
+                port,
+                path.to_owned(),
+                shown.to_owned(),
+            );
+            assert_eq!(parts(input), expected, "{input}");
+            assert_eq!(
+                shown.parse::<Endpoint>().unwrap(),
+                input.parse().unwrap(),
+                "{input}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let table = [
+            ("", "no scheme"),
+            ("h:1", "no scheme"),
+            ("http://h:1", "scheme is not one of"),
+            ("memory://", "no name"),
+            ("memory://a b", "blanks"),
+            ("memory://a\n", "blanks"),
+            ("tcp://", "no host"),
+            ("tcp://:1", "no host"),
+            ("tcp://h", "no port"),
+            ("tcp://h:", "no number"),
+            ("tcp://h:+1", "no number"),
+            ("tcp://h:-1", "no number"),
+            ("tcp://h:65536", "above 65535"),
+            ("tcp://h:1/", "after the port"),
+            ("tcp://h:1?q", "after the port"),
+            ("tcp://::1:1", "brackets"),
+            ("tcp://[::1:1", "never closed"),
+            ("tcp://[::1]1", "colon"),
+            ("tcp://[h]:1", "no IPv6"),
+            ("tcp://[fe80::1%eth0]:1", "no IPv6"),
+            ("tcp://1.2.3:1", "no IPv4"),
+            ("tcp://256.0.0.1:1", "no IPv4"),
+            ("tcp://h h:1", "characters"),
+            ("tcp://hö:1", "characters"),
+            ("tcp://u@h:1", "password"),
+            ("ws://u:p@h/", "password"),
+            ("ws://h/#f", "fragment"),
+            ("ws://h/a b", "percent"),
+            ("ws://h/\"", "percent"),
+            ("ws://h/ö", "percent"),
+            ("unix://", "no file"),
+            ("unix:///run/", "no file"),
+            ("unix:///a\0b", "NUL"),
+        ];
+        for (input, problem) in table {
+            let message = input.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(message.contains(problem), "{input:?}: {message}");
+            assert!(message.contains(&format!("{input:?}")), "{message}");
+            assert!(message.contains("write it like"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_length_is_bounded() {
+        let longest = format!("memory://{}", "n".repeat(MAX_LENGTH - "memory://".len()));
+        assert!(longest.parse::<Endpoint>().is_ok());
+        let message = format!("{longest}n")
+            .parse::<Endpoint>()
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("2048"), "{message}");
+    }
+
+    #[test]
+    fn a_bound_port_replaces_the_free_one() {
+        let endpoint: Endpoint = "ws://[::1]:0/a?b".parse().unwrap();
+        assert_eq!(endpoint.with_port(7).to_string(), "ws://[::1]:7/a?b");
+        assert_eq!(endpoint.address(), Some("[::1]:0".parse().unwrap()));
+    }
+}

@@ -1,0 +1,140 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Endpoint;
+
+/// Why a stream could not be made, from either end.
+///
+/// Each message says whose fault it was and what to do about it. Once a stream exists, its errors are
+/// [`io::Error`]s.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The text is no endpoint.
+    #[error("endpoint {input:?}: {problem}; write it like {example}")]
+    InvalidEndpoint {
+        /// What was given.
+        input: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// A correct endpoint of the same kind.
+        example: &'static str,
+    },
+
+    /// This program, as it was built or where it was called, cannot use the endpoint.
+    #[error("cannot use {endpoint}: {reason}")]
+    Unsupported {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What is missing, and how to get it.
+        reason: &'static str,
+    },
+
+    /// The host's name has no address.
+    #[error("cannot find an address for {endpoint}: {source}; check the name and the resolver")]
+    Resolve {
+        /// The endpoint whose host was looked up.
+        endpoint: Endpoint,
+        /// What the resolver said.
+        source: Arc<io::Error>,
+    },
+
+    /// Nobody could be reached at the endpoint.
+    #[error("cannot connect to {endpoint}: {source}; check that a listener runs there")]
+    Connect {
+        /// The endpoint dialled.
+        endpoint: Endpoint,
+        /// What the operating system said about the last address tried.
+        source: Arc<io::Error>,
+    },
+
+    /// The endpoint did not answer in time.
+    #[error(
+        "no answer from {endpoint} within {after:?}; check the network, or raise connect_timeout"
+    )]
+    ConnectTimeout {
+        /// The endpoint dialled.
+        endpoint: Endpoint,
+        /// The limit that passed.
+        after: Duration,
+    },
+
+    /// The endpoint cannot be listened on.
+    #[error("cannot listen on {endpoint}: {source}")]
+    Bind {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// Another listener, which is alive, has the endpoint.
+    #[error(
+        "cannot listen on {endpoint}: another listener has it; stop that one or choose another endpoint"
+    )]
+    InUse {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+    },
+
+    /// The listener is broken for good.
+    #[error("the listener on {endpoint} is broken: {source}; bind a new one")]
+    Accept {
+        /// Where it listens.
+        endpoint: Endpoint,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// The peer did not finish the handshake in time.
+    #[error(
+        "the peer did not finish the {protocol} handshake within {after:?}; it is slow or hostile"
+    )]
+    HandshakeTimeout {
+        /// Which handshake.
+        protocol: &'static str,
+        /// The limit that passed.
+        after: Duration,
+    },
+
+    /// The connection broke during the handshake.
+    #[error("the connection broke during the {protocol} handshake: {source}")]
+    HandshakeBroken {
+        /// Which handshake.
+        protocol: &'static str,
+        /// What broke it.
+        source: Arc<io::Error>,
+    },
+
+    /// The peer said something else than the handshake's protocol.
+    #[error(
+        "the peer does not speak {protocol}: {problem}; check that both ends use the same kind of endpoint"
+    )]
+    HandshakeInvalid {
+        /// Which handshake.
+        protocol: &'static str,
+        /// What it said.
+        problem: String,
+    },
+
+    /// The server answered the WebSocket handshake with something else than an upgrade.
+    #[error(
+        "the server refused the websocket with HTTP status {status}; check the path and what the server allows"
+    )]
+    Refused {
+        /// The HTTP status code.
+        status: u16,
+    },
+
+    /// The client asked for another path than the one this end listens on, and was told 404.
+    #[error(
+        "the client asked for {requested:?} but this end listens on {path:?}; correct the client's endpoint"
+    )]
+    WrongPath {
+        /// The path listened on.
+        path: String,
+        /// The start of the path asked for, at most 256 bytes.
+        requested: String,
+    },
+}
