@@ -1,0 +1,106 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use super::handshake::{Protocol, handshake};
+use super::{BoxedStream, Endpoint, Scheme, TransportConfig, TransportError, memory};
+use crate::runtime::{self, timeout};
+
+/// A stream that is ready for use, handshakes done.
+#[non_exhaustive]
+pub struct Established {
+    /// Where the bytes go.
+    pub stream: BoxedStream,
+    /// Between whom.
+    pub info: ConnectionInfo,
+}
+
+impl fmt::Debug for Established {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Established")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who is connected to whom.
+///
+/// The end that listens is named by the endpoint it listens on, whatever its scheme; the end that
+/// dialled over a network by the `tcp://` address that it dialled from, and otherwise not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// This end.
+    pub local: Option<Endpoint>,
+    /// The other end. Behind a proxy, that is the proxy.
+    pub peer: Option<Endpoint>,
+}
+
+/// Connects to `endpoint` and does its handshakes.
+///
+/// Sockets and timers are those of the [runtime](runtime::current) that the first poll happens in:
+/// tokio's inside of tokio, otherwise those that async-std and smol share. A host with several
+/// addresses is tried address by address, each with its share of the time that is left.
+///
+/// # Errors
+///
+/// [`Unsupported`](TransportError::Unsupported), [`Resolve`](TransportError::Resolve),
+/// [`Connect`](TransportError::Connect) or [`ConnectTimeout`](TransportError::ConnectTimeout) while
+/// reaching the other end; a variant about the handshake after that.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives up the attempt and closes what was opened.
+pub async fn connect(
+    endpoint: &Endpoint,
+    config: &TransportConfig,
+) -> Result<Established, TransportError> {
+    let protocol = Protocol::of(endpoint)?;
+    let after = config.connect_timeout;
+    let reached = timeout(&*runtime::current(), after, reach(endpoint, config))
+        .await
+        .ok_or_else(|| TransportError::ConnectTimeout {
+            endpoint: endpoint.clone(),
+            after,
+        })?;
+    let (stream, local) = reached?;
+    let info = ConnectionInfo {
+        local,
+        peer: Some(endpoint.clone()),
+    };
+    let stream = handshake(stream, protocol.dialing(endpoint), config).await?;
+    Ok(Established { stream, info })
+}
+
+async fn reach(
+    endpoint: &Endpoint,
+    config: &TransportConfig,
+) -> Result<(BoxedStream, Option<Endpoint>), TransportError> {
+    match endpoint.scheme() {
+        Scheme::Memory => {
+            let stream = memory::connect(endpoint.path(), config.memory_capacity).await;
+            let stream = stream.ok_or_else(|| TransportError::Connect {
+                endpoint: endpoint.clone(),
+                source: Arc::new(io::ErrorKind::ConnectionRefused.into()),
+            })?;
+            Ok((Box::new(stream), None))
+        }
+        _ => reach_by_socket(endpoint, config).await,
+    }
+}
+
+#[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+use super::sockets::connect as reach_by_socket;
+
+#[cfg(not(any(feature = "async-std", feature = "smol", feature = "tokio")))]
+#[expect(
+    clippy::unused_async,
+    reason = "it stands in for a function that waits"
+)]
+async fn reach_by_socket(
+    endpoint: &Endpoint,
+    _config: &TransportConfig,
+) -> Result<(BoxedStream, Option<Endpoint>), TransportError> {
+    Err(super::no_sockets(endpoint))
+}

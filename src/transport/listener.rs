@@ -1,0 +1,368 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use event_listener::Event;
+
+use super::handshake::{Handshake, Protocol, handshake};
+use super::{
+    BoxedStream, ConnectionInfo, Endpoint, Established, Scheme, TransportConfig, TransportError,
+    memory,
+};
+use crate::runtime::{self, Instant};
+
+/// Waits for connections at an [`Endpoint`]. Dropping it stops listening, frees a `memory://` name
+/// and removes a Unix socket's file; connections already accepted live on.
+///
+/// ```
+/// use sessionwire::transport::{Listener, TransportConfig, connect};
+///
+/// # async_std::task::block_on(async {
+/// let config = TransportConfig::default();
+/// let mut listener = Listener::bind(&"tcp://127.0.0.1:0".parse()?, &config).await?;
+/// let client = connect(listener.endpoint(), &config).await?;
+/// let server = listener.accept().await?.handshake().await?;
+/// assert_eq!(client.info.local, server.info.peer);
+/// # Ok::<(), sessionwire::transport::TransportError>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: Endpoint,
+    protocol: Protocol,
+    acceptor: Acceptor,
+    config: TransportConfig,
+    pending: Arc<Pending>,
+    pause: Pause,
+}
+
+impl Listener {
+    /// Listens at `endpoint`, on the sockets of the [runtime](runtime::current) that this is polled in.
+    ///
+    /// A Unix socket's file that a dead process left behind is replaced; one with a live listener is
+    /// not. (Two processes that replace the same dead file at once may both believe that they won.)
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](TransportError::InUse) if another listener of this process has the name or a live one
+    /// the file, [`Bind`](TransportError::Bind) for all else that the operating system refuses, such as
+    /// a port in use, [`Resolve`](TransportError::Resolve) for a host without an address, and
+    /// [`Unsupported`](TransportError::Unsupported) for what this program cannot use.
+    pub async fn bind(
+        endpoint: &Endpoint,
+        config: &TransportConfig,
+    ) -> Result<Self, TransportError> {
+        let protocol = Protocol::of(endpoint)?;
+        let (acceptor, endpoint) = match endpoint.scheme() {
+            Scheme::Memory => {
+                let listener = memory::Listener::bind(endpoint.path()).ok_or_else(|| {
+                    TransportError::InUse {
+                        endpoint: endpoint.clone(),
+                    }
+                })?;
+                (Acceptor::Memory(listener), endpoint.clone())
+            }
+            _ => bind_socket(endpoint).await?,
+        };
+        let pending = Arc::new(Pending::new(config.max_pending_handshakes));
+        let config = config.clone();
+        Ok(Self {
+            endpoint,
+            protocol,
+            acceptor,
+            config,
+            pending,
+            pause: Pause::default(),
+        })
+    }
+
+    /// Where it listens: as asked for, with the port that was found in place of port 0.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The next connection, before its handshake.
+    ///
+    /// While [`max_pending_handshakes`](TransportConfig#structfield.max_pending_handshakes) of them
+    /// have neither finished their handshake nor been dropped, it waits. Errors that pass, such as too
+    /// many open files or a client that gave up, are logged and outlasted with pauses of 5 ms to 1 s.
+    ///
+    /// # Errors
+    ///
+    /// [`Accept`](TransportError::Accept) if the listener can never accept again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection.
+    pub async fn accept(&mut self) -> Result<Incoming, TransportError> {
+        let permit = self.pending.permit().await;
+        loop {
+            self.pause.wait().await;
+            match self.acceptor.accept().await {
+                Ok((stream, peer)) => {
+                    self.pause = Pause::default();
+                    let info = ConnectionInfo {
+                        local: Some(self.endpoint.clone()),
+                        peer,
+                    };
+                    let handshake = self.protocol.accepting(&self.endpoint);
+                    let config = self.config.clone();
+                    return Ok(Incoming {
+                        stream,
+                        info,
+                        handshake,
+                        config,
+                        permit,
+                    });
+                }
+                Err(error) if is_permanent(&error) => {
+                    let endpoint = self.endpoint.clone();
+                    return Err(TransportError::Accept {
+                        endpoint,
+                        source: Arc::new(error),
+                    });
+                }
+                Err(error) => {
+                    let pause = self.pause.lengthen();
+                    tracing::warn!(endpoint = %self.endpoint, %error, ?pause, "cannot accept, trying again");
+                }
+            }
+        }
+    }
+}
+
+/// A connection that was accepted and has not proved yet that it speaks the endpoint's protocol.
+pub struct Incoming {
+    stream: BoxedStream,
+    info: ConnectionInfo,
+    handshake: Handshake,
+    config: TransportConfig,
+    permit: Permit,
+}
+
+impl Incoming {
+    /// Between whom it is.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// Does the server's part of the handshake.
+    ///
+    /// Run it in a task of its own, so that a slow client does not hold up the others: it takes up to
+    /// [`handshake_timeout`](TransportConfig#structfield.handshake_timeout). Dropping the future closes
+    /// the connection.
+    ///
+    /// # Errors
+    ///
+    /// A variant of [`TransportError`] about the handshake; all are the client's fault, or the
+    /// network's, and none concerns the listener.
+    pub async fn handshake(self) -> Result<Established, TransportError> {
+        let stream = handshake(self.stream, self.handshake, &self.config).await?;
+        drop(self.permit);
+        Ok(Established {
+            stream,
+            info: self.info,
+        })
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Incoming")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+enum Acceptor {
+    Memory(memory::Listener),
+    #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+    Socket(super::sockets::Listener),
+}
+
+impl Acceptor {
+    async fn accept(&self) -> io::Result<(BoxedStream, Option<Endpoint>)> {
+        match self {
+            Self::Memory(listener) => Ok((Box::new(listener.accept().await), None)),
+            #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+            Self::Socket(listener) => listener.accept().await,
+        }
+    }
+}
+
+#[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+async fn bind_socket(endpoint: &Endpoint) -> Result<(Acceptor, Endpoint), TransportError> {
+    let (listener, endpoint) = super::sockets::Listener::bind(endpoint).await?;
+    Ok((Acceptor::Socket(listener), endpoint))
+}
+
+#[cfg(not(any(feature = "async-std", feature = "smol", feature = "tokio")))]
+#[expect(
+    clippy::unused_async,
+    reason = "it stands in for a function that waits"
+)]
+async fn bind_socket(endpoint: &Endpoint) -> Result<(Acceptor, Endpoint), TransportError> {
+    Err(super::no_sockets(endpoint))
+}
+
+/// `accept` reports errors of the network and of single connections too, so that only what says that
+/// the call itself is wrong is final.
+fn is_permanent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    )
+}
+
+/// Kept in the listener, so that dropping the future of `accept` does not cut a pause short.
+#[derive(Debug, Default)]
+struct Pause {
+    length: Duration,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    const SHORTEST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    fn lengthen(&mut self) -> Duration {
+        self.length = self
+            .length
+            .saturating_mul(2)
+            .clamp(Self::SHORTEST, Self::LONGEST);
+        self.until = runtime::current().now().checked_add(self.length);
+        self.length
+    }
+
+    async fn wait(&mut self) {
+        if let Some(until) = self.until {
+            runtime::current().sleep_until(until).await;
+            self.until = None;
+        }
+    }
+}
+
+/// Counts the handshakes of one listener.
+#[derive(Debug)]
+struct Pending {
+    most: usize,
+    count: AtomicUsize,
+    fewer: Event,
+}
+
+impl Pending {
+    fn new(most: usize) -> Self {
+        Self {
+            most: most.max(1),
+            count: AtomicUsize::new(0),
+            fewer: Event::new(),
+        }
+    }
+
+    async fn permit(self: &Arc<Self>) -> Permit {
+        let another = |count: usize| (count < self.most).then(|| count.saturating_add(1));
+        loop {
+            let fewer = self.fewer.listen();
+            if self
+                .count
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, another)
+                .is_ok()
+            {
+                return Permit(self.clone());
+            }
+            fewer.await;
+        }
+    }
+}
+
+struct Permit(Arc<Pending>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.fewer.notify(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_second() {
+        let mut pause = Pause::default();
+        let lengths: Vec<_> = (0..10).map(|_| pause.lengthen().as_millis()).collect();
+        assert_eq!(lengths, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    }
+
+    #[test]
+    fn too_many_open_files_pass_and_a_wrong_call_does_not() {
+        for code in [11, 24, 23, 103, 104, 105] {
+            assert!(!is_permanent(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        assert!(is_permanent(&io::ErrorKind::InvalidInput.into()));
+    }
+
+    #[test]
+    fn pending_handshakes_are_bounded() {
+        let endpoint: Endpoint = "memory://listener-pending".parse().unwrap();
+        let config = TransportConfig::default().max_pending_handshakes(2);
+        let mut listener = Listener::bind(&endpoint, &config)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                super::super::connect(&endpoint, &config)
+                    .now_or_never()
+                    .unwrap()
+                    .unwrap()
+            })
+            .collect();
+        let first = listener.accept().now_or_never().unwrap().unwrap();
+        let _second = listener.accept().now_or_never().unwrap().unwrap();
+        assert!(
+            listener.accept().now_or_never().is_none(),
+            "a third is one too many"
+        );
+        let _first = first.handshake().now_or_never().unwrap().unwrap();
+        assert!(listener.accept().now_or_never().is_some());
+        drop(clients);
+    }
+
+    #[test]
+    fn a_taken_name_is_refused_with_its_endpoint() {
+        let endpoint: Endpoint = "memory://listener-taken".parse().unwrap();
+        let config = TransportConfig::default();
+        let _listener = Listener::bind(&endpoint, &config)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        let error = Listener::bind(&endpoint, &config)
+            .now_or_never()
+            .unwrap()
+            .unwrap_err();
+        assert!(matches!(error, TransportError::InUse { .. }), "{error}");
+        assert!(error.to_string().contains("memory://listener-taken"));
+    }
+
+    #[test]
+    fn what_this_build_lacks_is_said_before_anything_is_opened() {
+        let config = TransportConfig::default();
+        for input in ["tls://example.org:1", "wss://example.org/"] {
+            let endpoint = input.parse().unwrap();
+            let dialled = super::super::connect(&endpoint, &config)
+                .now_or_never()
+                .unwrap();
+            let bound = Listener::bind(&endpoint, &config).now_or_never().unwrap();
+            for error in [dialled.unwrap_err(), bound.unwrap_err()] {
+                assert!(error.to_string().contains("no TLS yet"), "{error}");
+            }
+        }
+    }
+}

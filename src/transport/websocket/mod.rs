@@ -1,0 +1,10 @@
+//! WebSocket as a stream of bytes: binary messages end to end, their boundaries without meaning.
+
+pub use self::stream::WsStream;
+
+mod failure;
+mod handshake;
+mod socket;
+mod stream;
+#[cfg(test)]
+mod tests;
