@@ -48,6 +48,13 @@ pub struct MemoryStream {
     outgoing: Arc<Direction>,
 }
 
+#[cfg(all(test, feature = "websocket"))]
+impl MemoryStream {
+    pub(in crate::transport) fn readable(&self) -> usize {
+        self.incoming.lock().bytes.len()
+    }
+}
+
 impl AsyncRead for MemoryStream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -1,1 +1,539 @@
+//! One end is the stream under test, the other writes and reads raw frames by hand.
 
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::protocol::Role;
+use futures::executor::block_on;
+use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt, future};
+
+use super::WsStream;
+use super::handshake::settings;
+use super::socket::Socket;
+use crate::runtime::VirtualClock;
+use crate::transport::{MemoryStream, TransportConfig, pipe};
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+type Ws = WsStream<MemoryStream>;
+
+fn over(stream: MemoryStream, role: Role, clock: &VirtualClock, config: &TransportConfig) -> Ws {
+    let settings = Some(settings(config));
+    let socket = WebSocketStream::from_raw_socket(Socket::new(stream), role, settings);
+    WsStream::new(
+        socket.now_or_never().unwrap(),
+        Arc::new(clock.clone()),
+        config,
+    )
+}
+
+/// A server, and the raw end of its client.
+fn server(capacity: usize) -> (Ws, MemoryStream) {
+    let (here, there) = pipe(capacity);
+    let config = TransportConfig::default();
+    (
+        over(here, Role::Server, &VirtualClock::new(), &config),
+        there,
+    )
+}
+
+fn both(capacity: usize, clock: &VirtualClock) -> (Ws, Ws) {
+    let (here, there) = pipe(capacity);
+    let config = TransportConfig::default();
+    (
+        over(here, Role::Client, clock, &config),
+        over(there, Role::Server, clock, &config),
+    )
+}
+
+/// A masked frame, as clients send them.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    part(0x80 | opcode, payload)
+}
+
+fn part(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length @ 126..65536 => {
+            frame.push(0x80 | 126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    let mask = [7, 77, 177, 211];
+    frame.extend(mask);
+    frame.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}
+
+fn close_frame(code: u16) -> Vec<u8> {
+    frame(CLOSE, &code.to_be_bytes())
+}
+
+/// The next frame that the server sent: its opcode and payload.
+async fn receive(raw: &mut MemoryStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    raw.read_exact(&mut head).await.unwrap();
+    assert_eq!(
+        head[0] & 0xf0,
+        0x80,
+        "whole messages only, and no reserved bits"
+    );
+    let length = match head[1] {
+        126 => {
+            let mut length = [0; 2];
+            raw.read_exact(&mut length).await.unwrap();
+            usize::from(u16::from_be_bytes(length))
+        }
+        127 => {
+            let mut length = [0; 8];
+            raw.read_exact(&mut length).await.unwrap();
+            usize::try_from(u64::from_be_bytes(length)).unwrap()
+        }
+        length => usize::from(length),
+    };
+    let mut payload = vec![0; length];
+    raw.read_exact(&mut payload).await.unwrap();
+    (head[0] & 0x0f, payload)
+}
+
+async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<()>) {
+    let mut heard = Vec::new();
+    let mut buffer = vec![0; 10_000];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) => return (heard, Ok(())),
+            Ok(count) => heard.extend_from_slice(&buffer[..count]),
+            Err(error) => return (heard, Err(error)),
+        }
+    }
+}
+
+fn write(raw: &mut MemoryStream, bytes: &[u8]) {
+    raw.write_all(bytes)
+        .now_or_never()
+        .expect("the pipe is large enough")
+        .unwrap();
+}
+
+#[test]
+fn control_frames_and_empty_messages_between_data_are_no_data() {
+    block_on(async {
+        let (mut stream, mut raw) = server(1 << 20);
+        for part in [
+            frame(PING, b""),
+            frame(BINARY, b""),
+            frame(BINARY, b"ab"),
+            frame(PING, b"you?"),
+            frame(PONG, b"unasked"),
+            frame(BINARY, b""),
+            part(BINARY, b"c"),
+            frame(PING, b"within"),
+            part(0, b""),
+            part(0x80, b"d"),
+            frame(BINARY, &[b'e'; 70_000]),
+            close_frame(1000),
+        ] {
+            write(&mut raw, &part);
+        }
+        let (heard, end) = read_all(&mut stream).await;
+        end.unwrap();
+        assert_eq!(heard.len(), 70_004);
+        assert_eq!(&heard[..5], b"abcde");
+        for pong in [&b""[..], b"you?", b"within"] {
+            assert_eq!(receive(&mut raw).await, (PONG, pong.to_vec()));
+        }
+        assert_eq!(
+            receive(&mut raw).await,
+            (CLOSE, 1000_u16.to_be_bytes().to_vec())
+        );
+    });
+}
+
+#[test]
+fn a_hundred_thousand_pings_in_one_burst_are_answered_on_a_small_stack() {
+    let run = || {
+        let (mut stream, mut raw) = server(1 << 20);
+        let mut burst = frame(PING, b"").repeat(100_000);
+        burst.extend(frame(BINARY, b"after"));
+        write(&mut raw, &burst);
+        let read = async { stream.read(&mut [0; 16]).await.unwrap() };
+        let answers = async {
+            for _ in 0..100_000 {
+                assert_eq!(receive(&mut raw).await, (PONG, vec![]));
+            }
+        };
+        assert_eq!(block_on(future::join(read, answers)).0, 5);
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(256 * 1024)
+        .spawn(run)
+        .unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn pings_of_a_peer_that_reads_no_pongs_take_bounded_memory_and_stop_nothing() {
+    block_on(async {
+        let (mut stream, mut raw) = server(64 * 1024);
+        let write = async {
+            for _ in 0..10_000 {
+                raw.write_all(&frame(PING, &[0; 125])).await.unwrap();
+            }
+            raw.write_all(&frame(BINARY, b"after")).await.unwrap();
+            raw
+        };
+        let read = async {
+            let count = stream.read(&mut [0; 16]).await.unwrap();
+            (stream, count)
+        };
+        let (mut raw, (mut stream, count)) = future::join(write, read).await;
+        assert_eq!(count, 5);
+        let send = async {
+            stream.write_all(&[1; 100_000]).await.unwrap();
+            stream.flush().await.unwrap();
+        };
+        let receive = async {
+            let (mut pongs, mut bytes) = (0, 0);
+            while bytes < 100_000 {
+                match receive(&mut raw).await {
+                    (PONG, _) => pongs += 1,
+                    (opcode, payload) => {
+                        assert_eq!(opcode, BINARY);
+                        bytes += payload.len();
+                    }
+                }
+            }
+            pongs
+        };
+        let ((), pongs) = future::join(send, receive).await;
+        assert!((2..2_000).contains(&pongs), "{pongs} pongs were kept");
+    });
+}
+
+#[test]
+fn empty_fragments_without_end_let_other_tasks_run() {
+    let (mut stream, mut raw) = server(4 << 20);
+    write(&mut raw, &part(BINARY, b""));
+    write(&mut raw, &part(0, b"").repeat(500_000));
+    let mut polls = 0;
+    while stream.get_ref().readable() > 0 {
+        assert!(stream.read(&mut [0]).now_or_never().is_none());
+        polls += 1;
+    }
+    assert!(
+        (2..20).contains(&polls),
+        "{polls} polls for 3 MB at 16 KiB each"
+    );
+}
+
+#[test]
+fn every_breach_is_invalid_data_and_the_peer_is_told() {
+    let mut unmasked = frame(BINARY, b"");
+    unmasked[1] = 1;
+    unmasked.truncate(2);
+    unmasked.push(0);
+    let most = TransportConfig::default().websocket_max_message;
+    let table = [
+        (frame(TEXT, b"hello"), 1003),
+        (frame(TEXT, b""), 1003),
+        (frame(TEXT, b"\xff"), 1007),
+        (frame(BINARY, &vec![0; most + 1]), 1009),
+        (
+            [part(BINARY, &vec![0; most]), part(0x80, b"1")].concat(),
+            1009,
+        ),
+        (unmasked, 1002),
+        (part(0xc0 | BINARY, b"reserved bit"), 1002),
+        (frame(3, b"unknown"), 1002),
+        (frame(PING, &[0; 126]), 1002),
+        (part(0x80, b"nothing to continue"), 1002),
+    ];
+    for (bytes, code) in table {
+        let (mut stream, mut raw) = server(4 << 20);
+        write(&mut raw, &frame(BINARY, b"good"));
+        write(&mut raw, &bytes);
+        let (heard, end) = read_all(&mut stream).now_or_never().unwrap();
+        assert_eq!(heard, b"good", "{code}");
+        let error = end.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{code}: {error}");
+        let told = receive(&mut raw).now_or_never().unwrap();
+        assert_eq!(told, (CLOSE, u16::to_be_bytes(code).to_vec()));
+        let again = stream.read(&mut [0]).now_or_never().unwrap().unwrap_err();
+        assert_eq!(again.to_string(), error.to_string(), "it stays failed");
+        let write = stream.write(b"x").now_or_never().unwrap().unwrap_err();
+        assert_eq!(write.kind(), io::ErrorKind::BrokenPipe);
+        stream
+            .close()
+            .now_or_never()
+            .expect("nothing to wait for")
+            .unwrap();
+        assert_eq!(raw.read(&mut [0]).now_or_never().unwrap().unwrap(), 0);
+    }
+}
+
+#[test]
+fn the_largest_message_still_passes() {
+    let most = TransportConfig::default().websocket_max_message;
+    let (mut stream, mut raw) = server(4 << 20);
+    write(&mut raw, &frame(BINARY, &vec![5; most]));
+    write(&mut raw, &close_frame(1000));
+    let (heard, end) = block_on(read_all(&mut stream));
+    end.unwrap();
+    assert!(heard == vec![5; most]);
+}
+
+#[test]
+fn a_peer_that_vanishes_is_an_error_wherever_it_stops() {
+    let message = frame(BINARY, b"hello");
+    for kept in 0..message.len() {
+        let (mut stream, mut raw) = server(1024);
+        write(&mut raw, &frame(BINARY, b"good"));
+        write(&mut raw, &message[..kept]);
+        drop(raw);
+        let (heard, end) = read_all(&mut stream).now_or_never().unwrap();
+        assert_eq!(heard, b"good");
+        assert_eq!(
+            end.unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof,
+            "after {kept} bytes"
+        );
+    }
+}
+
+#[test]
+fn the_peers_close_is_a_clean_end_and_is_answered() {
+    let (mut stream, mut raw) = server(1024);
+    write(
+        &mut raw,
+        &[frame(BINARY, b"last"), close_frame(1001)].concat(),
+    );
+    let (heard, end) = read_all(&mut stream).now_or_never().unwrap();
+    assert_eq!((heard.as_slice(), end.is_ok()), (&b"last"[..], true));
+    let answer = receive(&mut raw).now_or_never().unwrap();
+    assert_eq!(answer, (CLOSE, 1001_u16.to_be_bytes().to_vec()));
+    assert_eq!(stream.read(&mut [0]).now_or_never().unwrap().unwrap(), 0);
+    let error = stream.write(b"late").now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    stream
+        .close()
+        .now_or_never()
+        .expect("nothing to wait for")
+        .unwrap();
+    assert_eq!(
+        raw.read(&mut [0]).now_or_never().unwrap().unwrap(),
+        0,
+        "closed below"
+    );
+}
+
+#[test]
+fn where_the_pipe_cuts_the_bytes_makes_no_difference() {
+    let bytes = [
+        frame(BINARY, b"one"),
+        frame(PING, b"p"),
+        part(BINARY, b"tw"),
+        part(0x80, b"o"),
+        frame(BINARY, &[b'3'; 130]),
+        close_frame(1000),
+    ]
+    .concat();
+    for cut in 0..=bytes.len() {
+        let (mut stream, mut raw) = server(1024);
+        let mut heard = Vec::new();
+        let (first, second) = bytes.split_at(cut);
+        for half in [first, second] {
+            write(&mut raw, half);
+            let mut buffer = [0; 7];
+            while let Some(count) = stream.read(&mut buffer).now_or_never() {
+                match count.unwrap() {
+                    0 => break,
+                    count => heard.extend_from_slice(&buffer[..count]),
+                }
+            }
+        }
+        assert_eq!(
+            heard,
+            [b"onetwo".as_slice(), &[b'3'; 130]].concat(),
+            "cut at {cut}"
+        );
+        assert_eq!(stream.read(&mut [0]).now_or_never().unwrap().unwrap(), 0);
+    }
+}
+
+#[test]
+fn writes_are_collected_until_the_flush_and_no_message_is_above_64_kib() {
+    let (mut stream, mut raw) = server(1 << 20);
+    for _ in 0..100 {
+        stream
+            .write_all(b"0123456789")
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+    }
+    assert!(
+        raw.read(&mut [0]).now_or_never().is_none(),
+        "nothing leaves before the flush"
+    );
+    stream.flush().now_or_never().unwrap().unwrap();
+    assert_eq!(
+        receive(&mut raw).now_or_never().unwrap(),
+        (BINARY, b"0123456789".repeat(100))
+    );
+
+    stream
+        .write_all(&[1; 65_535])
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    assert!(raw.read(&mut [0]).now_or_never().is_none());
+    stream
+        .write_all(&[2; 100_000])
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    stream.flush().now_or_never().unwrap().unwrap();
+    let lengths: Vec<_> = (0..3)
+        .map(|_| receive(&mut raw).now_or_never().unwrap().1.len())
+        .collect();
+    assert_eq!(lengths, [65_536, 65_536, 34_463]);
+    stream.flush().now_or_never().unwrap().unwrap();
+    assert!(
+        raw.read(&mut [0]).now_or_never().is_none(),
+        "an empty flush sends nothing"
+    );
+}
+
+#[test]
+fn a_vectored_write_gathers_into_one_message() {
+    let (mut stream, mut raw) = server(1 << 20);
+    let parts = [
+        io::IoSlice::new(b""),
+        io::IoSlice::new(b"head"),
+        io::IoSlice::new(&[9; 70_000]),
+    ];
+    let written = stream
+        .write_vectored(&parts)
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    assert_eq!(written, 65_536);
+    let (opcode, payload) = receive(&mut raw).now_or_never().unwrap();
+    assert_eq!(
+        (opcode, payload.len(), &payload[..5]),
+        (BINARY, 65_536, &b"head\x09"[..])
+    );
+}
+
+#[test]
+fn several_small_messages_fill_one_read() {
+    let (mut stream, mut raw) = server(1 << 20);
+    write(&mut raw, &frame(BINARY, b"0123456789").repeat(100));
+    let count = stream
+        .read(&mut [0; 10_000])
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    assert_eq!(count, 1000);
+    assert!(stream.read(&mut [0]).now_or_never().is_none());
+}
+
+#[test]
+fn either_side_may_close_and_both_may_at_once() {
+    let clock = VirtualClock::new();
+    for (client_closes, server_closes) in [(true, false), (false, true), (true, true)] {
+        let (client, server) = both(64, &clock);
+        let close_or_read = |mut stream: Ws, closes: bool| async move {
+            stream.write_all(b"bye").await.unwrap();
+            stream.flush().await.unwrap();
+            if closes {
+                stream.close().await.unwrap();
+            }
+            let (heard, end) = read_all(&mut stream).await;
+            end.unwrap();
+            assert_eq!(heard, b"bye", "what came in while closing can be read");
+            stream.close().await.unwrap();
+        };
+        let (client, server) = (
+            close_or_read(client, client_closes),
+            close_or_read(server, server_closes),
+        );
+        block_on(future::join(client, server));
+    }
+}
+
+#[test]
+fn a_reader_on_another_task_hears_of_the_close() {
+    let clock = VirtualClock::new();
+    let (client, mut server) = both(1 << 16, &clock);
+    let (mut reader, mut writer) = client.split();
+    let mut read = Box::pin(async { read_all(&mut reader).await });
+    assert!(read.as_mut().now_or_never().is_none());
+    let mut close = Box::pin(async { writer.close().await });
+    assert!(close.as_mut().now_or_never().is_none());
+    let answer = async {
+        server.write_all(b"still").await.unwrap();
+        server.flush().await.unwrap();
+        read_all(&mut server).await.1.unwrap();
+    };
+    let ((heard, end), closed, ()) = block_on(future::join3(read, close, answer));
+    end.unwrap();
+    closed.unwrap();
+    assert_eq!(heard, b"still");
+}
+
+#[test]
+fn a_peer_that_does_not_answer_the_close_is_waited_for_five_seconds() {
+    let clock = VirtualClock::new();
+    let (mut client, _silent) = both(1 << 16, &clock);
+    let mut close = Box::pin(client.close());
+    assert!(close.as_mut().now_or_never().is_none());
+    clock.advance(Duration::from_millis(4_999));
+    assert!(close.as_mut().now_or_never().is_none());
+    clock.advance(Duration::from_millis(1));
+    close.now_or_never().unwrap().unwrap();
+}
+
+#[test]
+fn a_peer_that_takes_nothing_makes_the_close_time_out() {
+    let clock = VirtualClock::new();
+    let (mut client, _stuck) = both(16, &clock);
+    client
+        .write_all(b"more than the pipe holds")
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    let mut close = Box::pin(client.close());
+    assert!(close.as_mut().now_or_never().is_none());
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(
+        close.now_or_never().unwrap().unwrap_err().kind(),
+        io::ErrorKind::TimedOut
+    );
+}
+
+#[test]
+fn what_comes_in_while_closing_is_kept_up_to_a_bound_and_never_with_a_gap() {
+    let (mut stream, mut raw) = server(4 << 20);
+    write(&mut raw, &frame(BINARY, &[1; 100_000]).repeat(4));
+    write(&mut raw, &close_frame(1000));
+    block_on(stream.close()).unwrap();
+    let (heard, end) = read_all(&mut stream).now_or_never().unwrap();
+    assert_eq!(heard.len(), 200_000);
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+}
