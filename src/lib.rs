@@ -1,6 +1,14 @@
 //! Many typed channels over one connection.
 
-pub mod runtime;
-pub mod transport;
 pub mod codec;
 pub mod mux;
+pub mod runtime;
+pub mod transport;
+
+mod error;
+
+pub use self::error::Error;
+pub use self::mux::{
+    Channel, ChannelError, ChannelStream, Code, Config, Connection, ConnectionError, Driver,
+    OpenError, Priority, RawChannel, Role,
+};

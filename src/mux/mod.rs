@@ -1,1 +1,30 @@
-//! mux
+//! One stream of frames → many channels.
+
+mod code;
+mod config;
+mod connection;
+mod driver;
+mod error;
+mod frame;
+mod input;
+mod machine;
+mod priority;
+mod raw;
+mod role;
+mod shared;
+mod statistics;
+mod stream;
+mod typed;
+
+pub use self::code::Code;
+pub use self::config::Config;
+pub use self::connection::{Connection, IncomingChannel};
+pub use self::driver::Driver;
+pub use self::error::{ChannelError, ConnectionError, OpenError, Timeout, Violation};
+pub use self::frame::FrameError;
+pub use self::priority::Priority;
+pub use self::raw::{RawChannel, RawReceiver, RawSender, SendError};
+pub use self::role::Role;
+pub use self::statistics::{FrameCounts, RoundTrip, Statistics};
+pub use self::stream::ChannelStream;
+pub use self::typed::{Channel, Receiver, Sender};

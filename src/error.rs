@@ -1,0 +1,34 @@
+use thiserror::Error;
+
+use crate::codec::CodecError;
+use crate::mux::{ChannelError, ConnectionError, OpenError, SendError};
+use crate::transport::TransportError;
+
+/// Any error of this crate, for programs that treat them alike.
+///
+/// Each layer has its own error, which says more; all of them turn into this one with `?`.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No stream of bytes could be had.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A value could not be encoded, or bytes not decoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A connection ended.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// A channel could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A channel cannot go on.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        Self::Channel(error.error)
+    }
+}

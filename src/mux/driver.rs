@@ -1,0 +1,363 @@
+//! The one loop of a connection: write what the machine has, read what the transport has, keep time.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures_io::{AsyncRead as _, AsyncWrite as _};
+
+use super::error::ConnectionError;
+use super::input::Input;
+use super::machine::Phase;
+use super::machine::transmit::Transmit;
+use super::shared::Shared;
+use crate::runtime::{Instant, Task};
+use crate::transport::BoxedStream;
+
+/// What one turn reads at most before other tasks get theirs, in bytes.
+const READ_BUDGET: usize = 512 * 1024;
+/// Pieces given to one write.
+const SLICES: usize = 16;
+/// How long a connection is quiet before it gives its large buffers back.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Moves a connection's bytes: a future to spawn, or to poll beside other work.
+///
+/// Nothing of the connection moves unless this is polled. It resolves when the connection has
+/// ended, with the reason if that was not wanted by either end. Dropping it ends the connection at
+/// once, without a goodbye.
+#[must_use = "a connection moves nothing unless its driver is polled"]
+#[derive(Debug)]
+pub struct Driver {
+    shared: Arc<Shared>,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Runs the driver in the background, on the connection's runtime.
+    pub fn spawn(self) {
+        let runtime = self.shared.runtime.clone();
+        runtime.spawn(Box::pin(async move {
+            if let Err(error) = self.await {
+                tracing::debug!(%error, "connection failed");
+            }
+        }));
+    }
+}
+
+impl Future for Driver {
+    type Output = Result<(), ConnectionError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = &self.shared;
+        shared.driver.register(context.waker());
+        let waker = Waker::from(Arc::clone(&shared.driver));
+        let mut engine = shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = engine.as_mut() {
+            ready!(running.turn(shared, &mut Context::from_waker(&waker)));
+            *engine = None;
+        }
+        drop(engine);
+        let outcome = shared.with_driver(|state| state.machine.outcome().cloned());
+        Poll::Ready(match outcome {
+            Some(error) if !error.is_clean() => Err(error),
+            _ => Ok(()),
+        })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared
+            .with_driver(|state| state.machine.end(ConnectionError::DriverDropped));
+        let engine = self
+            .shared
+            .engine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(engine);
+    }
+}
+
+/// The I/O of a connection.
+pub(crate) struct Engine {
+    io: BoxedStream,
+    input: Input,
+    output: Transmit,
+    /// Bytes were written that may still sit in the transport's buffer.
+    unflushed: bool,
+    /// The transport has said that it will wake us, and has not yet: asking again would cost a
+    /// system call.
+    read_waits: bool,
+    write_waits: bool,
+    timer: Option<(Instant, Task)>,
+    /// When the large buffers are given back, unless something moves before.
+    quiet_at: Option<Instant>,
+    ending: Ending,
+}
+
+/// What is left to do once the connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    NotYet,
+    /// Close the transport, then wait for the peer's end until then.
+    Closing(Instant),
+    Lingering(Instant),
+    Done,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Engine")
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(super) fn new(io: BoxedStream) -> Self {
+        Self {
+            io,
+            input: Input::new(),
+            output: Transmit::default(),
+            unflushed: false,
+            read_waits: false,
+            write_waits: false,
+            timer: None,
+            quiet_at: None,
+            ending: Ending::NotYet,
+        }
+    }
+
+    /// Does what can be done now. Ready when the connection is over and the transport closed.
+    pub(super) fn turn(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<()> {
+        if shared.driver.ready.swap(false, Ordering::AcqRel) {
+            self.read_waits = false;
+            self.write_waits = false;
+        }
+        let mut now = shared.runtime.now();
+        let mut read = 0;
+        while self.ending == Ending::NotYet {
+            let mut moved = false;
+            if !self.write_waits {
+                match self.write(shared, now, context) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => self.fail(shared, error),
+                    Poll::Pending => self.write_waits = true,
+                }
+            }
+            if !self.read_waits {
+                match self.read(shared, now, context) {
+                    Poll::Ready(Ok(count)) => {
+                        moved = true;
+                        read += count;
+                    }
+                    Poll::Ready(Err(error)) => self.fail(shared, error),
+                    Poll::Pending => self.read_waits = true,
+                }
+            }
+            self.begin_ending(shared, now);
+            if read > READ_BUDGET {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if moved {
+                self.quiet_at = None;
+                now = shared.runtime.now();
+            } else if self.ending == Ending::NotYet
+                && self.keep_time(shared, now, context).is_pending()
+            {
+                return Poll::Pending;
+            }
+        }
+        self.end(shared, context)
+    }
+
+    /// Writes until nothing is left or the transport takes no more.
+    fn write(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.output.is_empty() {
+                let output = &mut self.output;
+                shared.with_driver(|state| state.machine.poll_transmit(now, output));
+            }
+            if self.output.is_empty() {
+                break;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.output.slices(&mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            let Poll::Ready(written) = Pin::new(&mut self.io).poll_write_vectored(context, slices)
+            else {
+                shared.with_driver(|state| state.machine.handle_blocked(now));
+                return Poll::Pending;
+            };
+            let written = written?;
+            if written == 0 || written > self.output.len() {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+            self.unflushed = true;
+            shared.with_driver(|state| state.machine.handle_written(written, now));
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(context))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once, answers how many bytes.
+    fn read(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let room = self.input.room();
+        let most = room.len();
+        let count = ready!(Pin::new(&mut self.io).poll_read(context, room))?;
+        if count > most {
+            return Poll::Ready(Err(io::Error::other(
+                "the transport read more than it was given room for",
+            )));
+        }
+        if count == 0 {
+            shared.with_driver(|state| state.machine.handle_end_of_stream());
+            return Poll::Ready(Ok(0));
+        }
+        self.input.filled(count);
+        let input = &mut self.input;
+        shared.with_driver(|state| {
+            let machine = &mut state.machine;
+            machine.handle_bytes(count, now);
+            let max = machine.config().max_frame_size as usize;
+            if let Err(violation) = input.frames(max, |body, backing| {
+                machine.handle_frame(body, backing, now)
+            }) {
+                machine.end(violation.into());
+            }
+        });
+        Poll::Ready(Ok(count))
+    }
+
+    /// Waits for the next deadline. Ready when one has passed and was seen to.
+    fn keep_time(&mut self, shared: &Shared, now: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if self.quiet_at.is_none() && (self.input.is_oversized() || self.output.is_empty()) {
+            self.quiet_at = Some(now + QUIET);
+        }
+        let machine = shared.with_driver(|state| state.machine.poll_timeout());
+        let quiet = self.quiet_at.filter(|_| self.input.is_oversized());
+        let Some(deadline) = machine.into_iter().chain(quiet).min() else {
+            return Poll::Pending;
+        };
+        // A timer that fires too early is set again then; deadlines mostly move away.
+        if self.timer.as_ref().is_none_or(|(at, _)| *at > deadline) {
+            self.timer = Some((deadline, shared.runtime.sleep_until(deadline)));
+        }
+        let Some((_, timer)) = &mut self.timer else {
+            return Poll::Pending;
+        };
+        ready!(timer.as_mut().poll(context));
+        self.timer = None;
+        let now = shared.runtime.now();
+        if self.quiet_at.is_some_and(|at| at <= now) {
+            self.input.shrink();
+            self.output.shrink();
+        }
+        shared.with_driver(|state| state.machine.handle_timeout(now));
+        Poll::Ready(())
+    }
+
+    fn fail(&mut self, shared: &Shared, error: io::Error) {
+        shared.with_driver(|state| state.machine.end(error.into()));
+        self.ending = Ending::Done;
+    }
+
+    fn begin_ending(&mut self, shared: &Shared, now: Instant) {
+        let (phase, close_timeout) = shared
+            .with_driver(|state| (state.machine.phase(), state.machine.config().close_timeout));
+        if matches!(phase, Phase::Closing | Phase::Closed) && self.ending == Ending::NotYet {
+            self.ending = Ending::Closing(now + close_timeout);
+        }
+    }
+
+    /// Says goodbye and closes the transport, in no more than `close_timeout`.
+    fn end(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let (Ending::Closing(deadline) | Ending::Lingering(deadline)) = self.ending else {
+                return Poll::Ready(());
+            };
+            let now = shared.runtime.now();
+            let step = if matches!(self.ending, Ending::Closing(_)) {
+                self.close(shared, now, context)
+            } else {
+                self.linger(context)
+            };
+            if let Poll::Ready(next) = step {
+                self.ending = next.map_or(Ending::Done, |()| Ending::Lingering(deadline));
+                continue;
+            }
+            if self.timer.as_ref().is_none_or(|(at, _)| *at > deadline) {
+                self.timer = Some((deadline, shared.runtime.sleep_until(deadline)));
+            }
+            if let Some((_, timer)) = &mut self.timer {
+                ready!(timer.as_mut().poll(context));
+            }
+            self.timer = None;
+            if shared.runtime.now() >= deadline {
+                self.ending = Ending::Done;
+            }
+        }
+    }
+
+    /// Ready with something when the peer's end is to be waited for.
+    fn close(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<()>> {
+        if ready!(self.write(shared, now, context)).is_err() {
+            return Poll::Ready(None);
+        }
+        if ready!(Pin::new(&mut self.io).poll_close(context)).is_err() {
+            return Poll::Ready(None);
+        }
+        let peer_is_gone = shared.with_driver(|state| {
+            matches!(
+                state.machine.outcome(),
+                Some(ConnectionError::ClosedByPeer { .. } | ConnectionError::Io(_))
+            )
+        });
+        Poll::Ready((!peer_is_gone).then_some(()))
+    }
+
+    /// Reads to the end, so that what was written is not cut off by a reset of the transport.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<Option<()>> {
+        let mut scratch = [0; 2048];
+        // Ready with a count: more may follow, but a peer that goes on for ever must not.
+        for _ in 0..16 {
+            match ready!(Pin::new(&mut self.io).poll_read(context, &mut scratch)) {
+                Ok(0) | Err(_) => return Poll::Ready(None),
+                Ok(_) => {}
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,346 @@
+//! What the application wants.
+
+use bytes::Bytes;
+
+use super::queue::Inbox;
+use super::slot::Slot;
+use super::state::{ReceiveState, SendState};
+use super::transmit::COPY_UP_TO;
+use super::window::{FLOOR_WINDOW, ReceiveWindow};
+use super::{LAST_NUMBER, Machine, Phase};
+use crate::mux::code::Code;
+use crate::mux::error::{ChannelError, ConnectionError, OpenError};
+use crate::mux::frame::{MAX_PROTOCOL_NAME, MAX_REASON};
+use crate::mux::priority::Priority;
+use crate::runtime::Instant;
+
+/// Whether a message may be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Free,
+    /// A [`Wake::Writer`](super::Wake::Writer) follows.
+    Full,
+}
+
+/// What [`Machine::receive`] has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The inbox holds messages.
+    Messages,
+    /// The peer has finished and everything was read.
+    End,
+    /// A [`Wake::Reader`](super::Wake::Reader) follows.
+    Nothing,
+}
+
+impl Machine {
+    /// Opens a channel: none when a place must be waited for.
+    pub(crate) fn open(
+        &mut self,
+        protocol: &str,
+        priority: Priority,
+    ) -> Result<Option<usize>, OpenError> {
+        if protocol.len() > MAX_PROTOCOL_NAME {
+            return Err(OpenError::NameTooLong(protocol.len()));
+        }
+        if let Some(error) = &self.outcome {
+            return Err(error.clone().into());
+        }
+        if self.phase == Phase::Draining || self.peer.draining {
+            return Err(OpenError::Draining);
+        }
+        if self.opened.next_number > LAST_NUMBER {
+            return Err(OpenError::NumbersExhausted);
+        }
+        if self.opened.here >= self.peer.allows || self.opened.here_now >= self.config.max_channels
+        {
+            return Ok(None);
+        }
+        let number = self.opened.next_number;
+        self.opened.next_number += 2;
+        self.opened.here += 1;
+        let window = self.config.window;
+        let receive = ReceiveWindow::new(window, window);
+        let key = self.insert(Slot::new(
+            number,
+            true,
+            priority,
+            protocol,
+            FLOOR_WINDOW,
+            receive,
+        ));
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.control.open = true;
+        }
+        self.note_control(key);
+        Ok(Some(key))
+    }
+
+    /// Takes the next channel that the peer opened, with its protocol's name.
+    pub(crate) fn take_incoming(&mut self) -> Option<(usize, Box<str>)> {
+        let key = self.backlog.pop_front()?;
+        let slot = self.slots.get_mut(key)?;
+        slot.sender_held = true;
+        slot.receiver_held = true;
+        Some((key, std::mem::take(&mut slot.protocol)))
+    }
+
+    /// Tells the peer that its channel is wanted.
+    pub(crate) fn accept(&mut self, key: usize) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        if !slot.accepted && !slot.over {
+            slot.accepted = true;
+            slot.control.accept = true;
+            slot.receiving.window.open_fully();
+            self.note_control(key);
+        }
+    }
+
+    /// Whether a message may be queued now.
+    pub(crate) fn send_room(&mut self, key: usize) -> Result<Room, ChannelError> {
+        let slot = self.slots.get_mut(key).ok_or(ChannelError::Finished)?;
+        if let Some(error) = &slot.reset {
+            return Err((**error).clone());
+        }
+        match slot.sending.state {
+            SendState::Stopping(code) | SendState::Finished(Some(code)) => {
+                return Err(ChannelError::Stopped(code));
+            }
+            SendState::Finishing | SendState::Finished(None) => return Err(ChannelError::Finished),
+            SendState::Open => {}
+        }
+        if let Some(error) = &self.outcome {
+            return Err(error.clone().into());
+        }
+        let channel_full = slot.sending.queue.bytes() >= self.config.channel_send_buffer;
+        let connection_full = self.send_queued >= self.config.send_memory;
+        if !channel_full && !connection_full {
+            return Ok(Room::Free);
+        }
+        slot.sending.wanted = true;
+        self.statistics.blocked_by_send_buffer += 1;
+        if connection_full && !self.waiting_for_room.contains(&key) {
+            self.waiting_for_room.push(key);
+        }
+        Ok(Room::Full)
+    }
+
+    /// Queues a message of up to [`COPY_UP_TO`] bytes; there must be room.
+    pub(crate) fn send_copy(&mut self, key: usize, message: &[u8]) {
+        debug_assert!(message.len() <= COPY_UP_TO);
+        self.queue_message(key, |slot| {
+            slot.sending.queue.push_copy(slot.number, message)
+        });
+    }
+
+    /// Queues a message; there must be room.
+    pub(crate) fn send(&mut self, key: usize, message: Bytes) {
+        self.queue_message(key, |slot| slot.sending.queue.push(slot.number, message));
+    }
+
+    fn queue_message(&mut self, key: usize, queue: impl FnOnce(&mut Slot)) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let before = slot.sending.queue.bytes();
+        queue(slot);
+        self.send_queued += slot.sending.queue.bytes() - before;
+        self.statistics.messages_sent += 1;
+        if slot.sending.blocked_since.is_none() {
+            self.note_data(key);
+        }
+    }
+
+    /// Whether everything that was queued has gone to the transport, the FINISH with it.
+    pub(crate) fn is_flushed(&mut self, key: usize) -> Result<bool, ChannelError> {
+        let slot = self.slots.get_mut(key).ok_or(ChannelError::Finished)?;
+        match slot.sending.state {
+            SendState::Finished(None) => return Ok(true),
+            SendState::Stopping(code) | SendState::Finished(Some(code)) => {
+                return Err(ChannelError::Stopped(code));
+            }
+            SendState::Open | SendState::Finishing => {}
+        }
+        if let Some(error) = &slot.reset {
+            return Err((**error).clone());
+        }
+        if let Some(error) = &self.outcome {
+            return Err(error.clone().into());
+        }
+        if slot.sending.queue.is_empty() && slot.sending.state == SendState::Open {
+            return Ok(true);
+        }
+        slot.sending.wanted = true;
+        Ok(false)
+    }
+
+    /// Nothing more is sent on the channel; what is queued still goes.
+    pub(crate) fn finish(&mut self, key: usize) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        slot.sending.state.finish();
+        if slot.sending.blocked_since.is_none() {
+            self.note_data(key);
+        }
+    }
+
+    /// Gives back what was read, `cost` of it, and swaps new messages into the empty `inbox`.
+    pub(crate) fn receive(
+        &mut self,
+        key: usize,
+        cost: u32,
+        inbox: &mut Inbox,
+    ) -> Result<Received, ChannelError> {
+        self.consumed(key, cost);
+        let slot = self.slots.get_mut(key).ok_or(ChannelError::Finished)?;
+        if !slot.receiving.inbox.is_empty() {
+            std::mem::swap(&mut slot.receiving.inbox, inbox);
+            return Ok(Received::Messages);
+        }
+        match slot.receiving.state {
+            ReceiveState::Finished => return Ok(Received::End),
+            ReceiveState::Stopped => {
+                return Err(ChannelError::reset_here(Code::CANCELLED, "stopped reading"));
+            }
+            ReceiveState::Open => {}
+        }
+        if let Some(error) = &slot.reset {
+            return Err((**error).clone());
+        }
+        if let Some(error) = &self.outcome {
+            return Err(error.clone().into());
+        }
+        slot.receiving.wanted = true;
+        Ok(Received::Nothing)
+    }
+
+    /// Gives back what was read, `cost` of it.
+    pub(crate) fn consumed(&mut self, key: usize, cost: u32) {
+        if cost == 0 {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        slot.receiving.window.read(cost);
+        let released = slot.receiving.window.release_reservation();
+        if released > 0 {
+            self.shared_memory += released as usize;
+            self.lend_memory();
+        }
+        self.note_credit(key);
+    }
+
+    /// Whether the peer has accepted a channel that was opened here.
+    pub(crate) fn is_accepted(&self, key: usize) -> Result<bool, ChannelError> {
+        let slot = self.slots.get(key).ok_or(ChannelError::Finished)?;
+        if slot.accepted {
+            return Ok(true);
+        }
+        match (&slot.reset, &self.outcome) {
+            (Some(error), _) => Err((**error).clone()),
+            (None, Some(error)) => Err(error.clone().into()),
+            (None, None) => Ok(false),
+        }
+    }
+
+    /// Ends a channel at once, both ways.
+    pub(crate) fn reset(&mut self, key: usize, code: Code, reason: &str) {
+        self.reset_here(key, code, shorten(reason));
+        self.wake_waiting_for_room();
+    }
+
+    /// The sending handle is gone.
+    pub(crate) fn drop_sender(&mut self, key: usize) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        slot.sender_held = false;
+        slot.sending.wanted = false;
+        if slot.sending.state == SendState::Open {
+            let reason = if slot.accepted || slot.opened_here {
+                "the sender was dropped before it was finished"
+            } else {
+                "nobody accepted the channel"
+            };
+            let code = if slot.accepted || slot.opened_here {
+                Code::CANCELLED
+            } else {
+                Code::REFUSED
+            };
+            self.reset_here(key, code, reason);
+        }
+        self.settle(key);
+        self.wake_waiting_for_room();
+    }
+
+    /// The receiving handle is gone, and with it what it had not read.
+    pub(crate) fn drop_receiver(&mut self, key: usize) {
+        self.stop(key, Code::CANCELLED);
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.receiver_held = false;
+        }
+        self.settle(key);
+    }
+
+    /// Reads no more of a channel.
+    pub(crate) fn stop(&mut self, key: usize, code: Code) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        slot.receiving.wanted = false;
+        slot.receiving.inbox.clear();
+        slot.receiving.parts = super::queue::Parts::default();
+        slot.receiving.window.discard();
+        if slot.receiving.state.stop() && !slot.over {
+            slot.control.stop = Some(code);
+            self.note_control(key);
+        }
+    }
+
+    /// Asks for a ping: answers the number that [`pings_answered`](Self::pings_answered) reaches.
+    pub(crate) fn ping(&mut self) -> Result<u64, ConnectionError> {
+        match &self.outcome {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.keepalive.request()),
+        }
+    }
+
+    pub(crate) fn pings_answered(&self) -> u64 {
+        self.keepalive.answered()
+    }
+
+    /// Lets open channels finish until `deadline`, then ends the connection.
+    pub(crate) fn drain(&mut self, deadline: Instant) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let deadline = self
+            .deadlines
+            .drain
+            .map_or(deadline, |earlier| earlier.min(deadline));
+        self.deadlines.drain = Some(deadline);
+        if self.phase == Phase::Running {
+            self.phase = Phase::Draining;
+            self.control.go_away = Some((Code::NONE, String::new()));
+            for key in std::mem::take(&mut self.backlog) {
+                self.reset_here(key, Code::REFUSED, "the peer is draining");
+            }
+        }
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn close(&mut self, code: Code, reason: &str) {
+        let reason = shorten(reason).into();
+        self.end(ConnectionError::ClosedHere { code, reason });
+    }
+}
+
+/// As much of a reason as fits in a frame.
+fn shorten(reason: &str) -> &str {
+    let end = reason.floor_char_boundary(MAX_REASON);
+    reason.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,572 @@
+//! Channels of raw messages: what all other kinds of channels are made of.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_sink::Sink;
+use futures_util::Stream;
+
+use super::code::Code;
+use super::error::ChannelError;
+use super::machine::queue::Inbox;
+use super::machine::transmit::COPY_UP_TO;
+use super::machine::window::FRAME_COST;
+use super::machine::{Received, Room};
+use super::shared::{Shared, State};
+use super::stream::ChannelStream;
+use crate::codec::MaxMessageSize;
+
+/// A conversation of raw messages over one connection: both directions of it.
+///
+/// Messages arrive whole, once and in order, each with back-pressure of this channel alone.
+///
+/// Dropping it before [`finish`](Self::finish) resets the channel: the peer sees
+/// [`Code::CANCELLED`]. As a [`Stream`] it yields what is received, as a [`Sink`] it sends.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # let (here, there) = sessionwire::Connection::pair();
+/// let mut asking = here.open_raw("echo/1").await?;
+/// asking.send("hello".into()).await?;
+/// asking.finish();
+///
+/// let mut answering = there.accept().await?.expect("a channel").accept_raw();
+/// while let Some(message) = answering.recv().await? {
+///     answering.send(message).await?;
+/// }
+/// answering.finish();
+///
+/// assert_eq!(asking.recv().await?.as_deref(), Some(&b"hello"[..]));
+/// assert_eq!(asking.recv().await?, None);
+/// # Ok::<(), sessionwire::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct RawChannel {
+    sender: RawSender,
+    receiver: RawReceiver,
+}
+
+/// The sending half of a [`RawChannel`].
+///
+/// Dropping it before [`finish`](Self::finish) resets the channel, both ways.
+pub struct RawSender {
+    handle: Handle,
+    /// A message came and the answer to it was not sent yet: the next message is written at once
+    /// by the task that sends it, without the driver's detour.
+    answering: bool,
+}
+
+/// The receiving half of a [`RawChannel`].
+///
+/// Dropping it tells the peer that nobody reads: its sends fail with [`ChannelError::Stopped`].
+pub struct RawReceiver {
+    handle: Handle,
+    inbox: Inbox,
+    /// What was read since the machine was last told.
+    consumed: u32,
+    /// Told when that much was read.
+    report_at: u32,
+}
+
+/// A channel's place in a connection.
+struct Handle {
+    shared: Arc<Shared>,
+    key: usize,
+}
+
+impl RawChannel {
+    pub(super) fn new(shared: &Arc<Shared>, key: usize) -> Self {
+        let report_at = shared.with(|state| state.machine.config().window / 4);
+        Self {
+            sender: RawSender {
+                handle: Handle::new(shared, key),
+                answering: false,
+            },
+            receiver: RawReceiver {
+                handle: Handle::new(shared, key),
+                inbox: Inbox::default(),
+                consumed: 0,
+                report_at,
+            },
+        }
+    }
+
+    /// Sends a message: waits until there is room in the channel's send buffer.
+    ///
+    /// The message is on its way when this returns, not yet with the peer. Messages of up to 4 KiB
+    /// are copied, larger ones are sent from where they are.
+    ///
+    /// # Errors
+    ///
+    /// What became of the channel, and the message. [`ChannelError::TooLarge`] if one of the two ends
+    /// does not take so large a message; the channel can be used further.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled `send` has sent nothing.
+    pub async fn send(&mut self, message: Bytes) -> Result<(), SendError> {
+        if self.receiver.has_answered() {
+            self.sender.answering = true;
+        }
+        self.sender.send(message).await
+    }
+
+    /// Receives the next message, none when the peer has finished.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled `recv` has taken nothing.
+    pub async fn recv(&mut self) -> Result<Option<Bytes>, ChannelError> {
+        poll_fn(|context| self.receiver.poll_recv(context)).await
+    }
+
+    /// Says that nothing more will be sent; what was sent still goes. The other direction goes on.
+    pub fn finish(&mut self) {
+        self.sender.finish();
+    }
+
+    /// Ends the channel at once, both ways, with a reason for the peer (at most 128 bytes of it go).
+    pub fn reset(self, code: Code, reason: &str) {
+        self.sender.handle.reset(code, reason);
+    }
+
+    /// Waits until the peer has accepted the channel. One that the peer opened is accepted already.
+    ///
+    /// There is no need to wait before sending: messages that fit in 64 KiB go at once.
+    pub async fn accepted(&self) -> Result<(), ChannelError> {
+        self.sender.accepted().await
+    }
+
+    /// Parts the two directions, for two tasks.
+    pub fn split(self) -> (RawSender, RawReceiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// The channel as a stream of bytes, for code that wants `AsyncRead + AsyncWrite`.
+    pub fn into_stream(self) -> ChannelStream {
+        ChannelStream::new(self)
+    }
+
+    pub(super) fn max_message_size(&self) -> MaxMessageSize {
+        let max = self
+            .sender
+            .handle
+            .shared
+            .with(|state| state.machine.config().max_message_size);
+        MaxMessageSize::new(max as usize).unwrap_or_default()
+    }
+
+    pub(super) fn halves(&mut self) -> (&mut RawSender, &mut RawReceiver) {
+        (&mut self.sender, &mut self.receiver)
+    }
+}
+
+impl RawSender {
+    /// As [`RawChannel::send`].
+    pub async fn send(&mut self, message: Bytes) -> Result<(), SendError> {
+        let mut message = Some(message);
+        poll_fn(|context| self.poll_send(context, &mut message))
+            .await
+            .map_err(|error| SendError {
+                error,
+                message: message.take().unwrap_or_default(),
+            })
+    }
+
+    /// As [`RawChannel::finish`].
+    pub fn finish(&mut self) {
+        let key = self.handle.key;
+        self.handle.shared.with(|state| state.machine.finish(key));
+    }
+
+    /// As [`RawChannel::reset`].
+    pub fn reset(self, code: Code, reason: &str) {
+        self.handle.reset(code, reason);
+    }
+
+    /// As [`RawChannel::accepted`].
+    pub async fn accepted(&self) -> Result<(), ChannelError> {
+        let Handle { shared, key } = &self.handle;
+        loop {
+            let listener = shared.events.accepted.listen();
+            if shared.with(|state| state.machine.is_accepted(*key))? {
+                return Ok(());
+            }
+            listener.await;
+        }
+    }
+
+    /// Takes the message once there is room for it.
+    pub(super) fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        message: &mut Option<Bytes>,
+    ) -> Poll<Result<(), ChannelError>> {
+        let Some(length) = message.as_ref().map(Bytes::len) else {
+            return Poll::Ready(Ok(()));
+        };
+        self.poll_queue(context, length, |state, key| {
+            if let Some(message) = message.take() {
+                state.machine.send(key, message);
+            }
+        })
+    }
+
+    /// Sends a message of up to [`COPY_UP_TO`] bytes by copying it.
+    pub(super) fn poll_send_copy(
+        &mut self,
+        context: &mut Context<'_>,
+        message: &[u8],
+    ) -> Poll<Result<(), ChannelError>> {
+        debug_assert!(message.len() <= COPY_UP_TO);
+        self.poll_queue(context, message.len(), |state, key| {
+            state.machine.send_copy(key, message)
+        })
+    }
+
+    fn poll_queue(
+        &mut self,
+        context: &mut Context<'_>,
+        length: usize,
+        mut queue: impl FnMut(&mut State, usize),
+    ) -> Poll<Result<(), ChannelError>> {
+        let Handle { shared, key } = &self.handle;
+        let mut attempt = |state: &mut State| {
+            check_length(state, length)?;
+            ready!(poll_room(state, *key, context))?;
+            queue(state, *key);
+            Poll::Ready(Ok(()))
+        };
+        if std::mem::take(&mut self.answering) {
+            let sent = shared.with_quietly(&mut attempt);
+            shared.drive();
+            return sent;
+        }
+        if let Poll::Ready(sent) = shared.with(&mut attempt) {
+            return Poll::Ready(sent);
+        }
+        // The buffer is full: rather than wait for the driver, write some of it.
+        shared.drive();
+        shared.with(attempt)
+    }
+
+    /// Ready when everything sent has gone to the transport.
+    pub(super) fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        let Handle { shared, key } = &self.handle;
+        let flushed = |state: &mut State| {
+            if state.machine.is_flushed(*key)? {
+                return Poll::Ready(Ok(()));
+            }
+            state.wait_to_write(*key, context.waker());
+            Poll::Pending
+        };
+        if let Poll::Ready(result) = shared.with_quietly(flushed) {
+            return Poll::Ready(result);
+        }
+        shared.drive();
+        shared.with(flushed)
+    }
+
+    /// Ready when a message may be queued.
+    pub(super) fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        let Handle { shared, key } = &self.handle;
+        if let Poll::Ready(room) = shared.with_quietly(|state| poll_room(state, *key, context)) {
+            return Poll::Ready(room);
+        }
+        shared.drive();
+        shared.with(|state| poll_room(state, *key, context))
+    }
+
+    pub(super) fn note_answering(&mut self) {
+        self.answering = true;
+    }
+}
+
+impl RawReceiver {
+    /// As [`RawChannel::recv`].
+    pub async fn recv(&mut self) -> Result<Option<Bytes>, ChannelError> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// Reads no more: the peer's sends fail with `code`.
+    pub fn stop(self, code: Code) {
+        let key = self.handle.key;
+        self.handle
+            .shared
+            .with(|state| state.machine.stop(key, code));
+    }
+
+    pub(super) fn poll_recv(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, ChannelError>> {
+        if !ready!(self.poll_messages(context))? {
+            return Poll::Ready(Ok(None));
+        }
+        let message = self.inbox.next();
+        self.count(message.as_ref().map_or(0, Bytes::len));
+        Poll::Ready(Ok(message))
+    }
+
+    /// Receives a message by looking at it.
+    pub(super) fn poll_recv_with<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<Result<Option<T>, ChannelError>> {
+        if !ready!(self.poll_messages(context))? {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Ok(self.inbox.next_with(look).map(|(length, seen)| {
+            self.count(length);
+            seen
+        })))
+    }
+
+    /// Whether the last message that came was read: whoever sends now answers it.
+    pub(super) fn has_answered(&self) -> bool {
+        self.consumed > 0 && self.inbox.is_empty()
+    }
+
+    /// Ready with true when the inbox holds a message, with false at the end.
+    fn poll_messages(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, ChannelError>> {
+        if !self.inbox.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let Handle { shared, key } = &self.handle;
+        let (inbox, consumed) = (&mut self.inbox, &mut self.consumed);
+        let mut receive = |state: &mut State| {
+            let received = state
+                .machine
+                .receive(*key, std::mem::take(consumed), inbox)?;
+            if received == Received::Nothing {
+                state.wait_to_read(*key, context.waker());
+            }
+            Ok::<_, ChannelError>(received)
+        };
+        let mut received = shared.with(&mut receive)?;
+        if received == Received::Nothing {
+            // Before it waits, the task looks for itself whether something is there.
+            shared.drive();
+            received = shared.with(receive)?;
+        }
+        match received {
+            Received::Messages => Poll::Ready(Ok(true)),
+            Received::End => Poll::Ready(Ok(false)),
+            Received::Nothing => Poll::Pending,
+        }
+    }
+
+    fn count(&mut self, length: usize) {
+        let cost = u32::try_from(length)
+            .unwrap_or(u32::MAX)
+            .saturating_add(FRAME_COST);
+        self.consumed = self.consumed.saturating_add(cost);
+        if self.consumed >= self.report_at {
+            let (key, consumed) = (self.handle.key, std::mem::take(&mut self.consumed));
+            self.handle
+                .shared
+                .with(|state| state.machine.consumed(key, consumed));
+        }
+    }
+}
+
+impl Handle {
+    fn new(shared: &Arc<Shared>, key: usize) -> Self {
+        shared.add_handle();
+        Self {
+            shared: Arc::clone(shared),
+            key,
+        }
+    }
+
+    fn reset(&self, code: Code, reason: &str) {
+        self.shared
+            .with(|state| state.machine.reset(self.key, code, reason));
+    }
+}
+
+impl Drop for RawSender {
+    fn drop(&mut self) {
+        let key = self.handle.key;
+        self.handle
+            .shared
+            .with(|state| state.machine.drop_sender(key));
+    }
+}
+
+impl Drop for RawReceiver {
+    fn drop(&mut self) {
+        let key = self.handle.key;
+        self.handle
+            .shared
+            .with(|state| state.machine.drop_receiver(key));
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.drop_handle();
+    }
+}
+
+impl fmt::Debug for RawSender {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RawSender")
+            .field("key", &self.handle.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RawReceiver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RawReceiver")
+            .field("key", &self.handle.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stream for RawReceiver {
+    type Item = Result<Bytes, ChannelError>;
+
+    /// Yields messages, then none once the peer has finished; an error is the last item but for
+    /// itself: it is yielded again by every later call.
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(context).map(Result::transpose)
+    }
+}
+
+impl Stream for RawChannel {
+    type Item = Result<Bytes, ChannelError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(context).map(Result::transpose)
+    }
+}
+
+impl Sink<Bytes> for RawSender {
+    type Error = ChannelError;
+
+    fn poll_ready(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        Self::poll_ready(&mut self, context)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Bytes) -> Result<(), ChannelError> {
+        self.start_send_message(message)
+    }
+
+    /// Ready when everything sent has gone to the transport, which waits for the peer's credit.
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        Self::poll_flush(&mut self, context)
+    }
+
+    /// Finishes the channel, then flushes.
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        self.finish();
+        Self::poll_flush(&mut self, context)
+    }
+}
+
+impl Sink<Bytes> for RawChannel {
+    type Error = ChannelError;
+
+    fn poll_ready(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        self.sender.poll_ready(context)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Bytes) -> Result<(), ChannelError> {
+        self.sender.start_send_message(message)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        self.sender.poll_flush(context)
+    }
+
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        self.sender.finish();
+        self.sender.poll_flush(context)
+    }
+}
+
+impl RawSender {
+    /// Queues a message after [`poll_ready`](Self::poll_ready), which found room for it.
+    pub(super) fn start_send_message(&mut self, message: Bytes) -> Result<(), ChannelError> {
+        let Handle { shared, key } = &self.handle;
+        shared.with(|state| {
+            check_length(state, message.len())?;
+            state.machine.send_room(*key)?;
+            state.machine.send(*key, message);
+            Ok(())
+        })
+    }
+}
+
+fn check_length(state: &State, length: usize) -> Result<(), ChannelError> {
+    let max = state.machine.max_message();
+    if length > max {
+        return Err(ChannelError::TooLarge { length, max });
+    }
+    Ok(())
+}
+
+fn poll_room(
+    state: &mut State,
+    key: usize,
+    context: &Context<'_>,
+) -> Poll<Result<(), ChannelError>> {
+    match state.machine.send_room(key)? {
+        Room::Free => Poll::Ready(Ok(())),
+        Room::Full => {
+            state.wait_to_write(key, context.waker());
+            Poll::Pending
+        }
+    }
+}
+
+/// A message that was not sent, and why.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("a message was not sent")]
+pub struct SendError {
+    /// What became of the channel.
+    #[source]
+    pub error: ChannelError,
+    /// The message.
+    pub message: Bytes,
+}
+
+impl From<SendError> for ChannelError {
+    fn from(error: SendError) -> Self {
+        error.error
+    }
+}
