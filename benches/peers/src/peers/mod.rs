@@ -1,0 +1,27 @@
+//! The other contestants, each used the way its documentation shows, at its defaults.
+
+mod framing;
+mod length_delimited;
+mod raw;
+mod remoc;
+mod tungstenite;
+mod yamux;
+
+use crate::measure::Contestant;
+use crate::network::{AsyncStd, Tokio};
+
+/// All of them, in the order of the tables.
+pub fn table() -> Vec<Box<dyn Contestant>> {
+    vec![
+        Box::new(raw::Raw(AsyncStd)),
+        Box::new(raw::Raw(Tokio)),
+        Box::new(framing::OverTcp(AsyncStd)),
+        Box::new(framing::OverTcp(Tokio)),
+        Box::new(length_delimited::LengthDelimited),
+        Box::new(tungstenite::TokioTungstenite),
+        Box::new(framing::OverWebSocket),
+        Box::new(yamux::Yamux(AsyncStd)),
+        Box::new(yamux::Yamux(Tokio)),
+        Box::new(remoc::Remoc),
+    ]
+}

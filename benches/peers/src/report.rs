@@ -1,0 +1,201 @@
+//! The tables.
+
+use crate::measure::{Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE};
+use crate::requirements::{CROWD, LOAD_SIZE, size_name};
+use crate::results::{Key, Metric, Results};
+use crate::run::LONG_FAT_PIPE_SECONDS;
+
+/// Every table shows each contestant's ratio to this one, which has no multiplexer.
+const YARDSTICK: &str = "asynchronous-codec";
+
+pub fn bulk(results: &Results, contestants: &[Box<dyn Contestant>], sizes: &[usize]) {
+    let mut table =
+        Table::new("Bulk: MB/s, million messages/s, and × asynchronous-codec at the same size");
+    let mut head = vec!["channels".to_owned()];
+    head.extend(sizes.iter().map(|size| size_name(*size)));
+    table.row("", head);
+    for contestant in contestants {
+        for channels in [1, CROWD] {
+            let mut cells = vec![channels.to_string()];
+            let mut any = false;
+            for &size in sizes {
+                let key = Key::new(Metric::Bulk, contestant.name(), size, channels);
+                let Some(rate) = results.median(key) else {
+                    cells.push("–".to_owned());
+                    continue;
+                };
+                any = true;
+                let ratio = times(results.ratio(key, Key::new(Metric::Bulk, YARDSTICK, size, 1)));
+                let messages = rate / size as f64 / 1e6;
+                let digits = if messages >= 0.1 { 2 } else { 4 };
+                cells.push(format!("{:.0} / {messages:.digits$} / {ratio}", rate / 1e6));
+            }
+            if any {
+                table.row(contestant.name(), cells);
+            }
+        }
+    }
+    table.print();
+}
+
+pub fn latency(results: &Results, contestants: &[Box<dyn Contestant>]) {
+    let mut table = Table::new("Round trip of 64 B: µs, and p50 × asynchronous-codec");
+    table.row("", ["p50", "p99", "×"]);
+    for contestant in contestants {
+        let key = |metric, name| Key::new(metric, name, ROUND_TRIP_SIZE, 1);
+        let p50 = key(Metric::RoundTripP50, contestant.name());
+        if let Some(microseconds) = results.median(p50) {
+            let p99 = results.median(key(Metric::RoundTripP99, contestant.name()));
+            let ratio = results.ratio(p50, key(Metric::RoundTripP50, YARDSTICK));
+            table.row(
+                contestant.name(),
+                [one_digit(Some(microseconds)), one_digit(p99), times(ratio)],
+            );
+        }
+    }
+    table.print();
+}
+
+pub fn loaded(results: &Results, contestants: &[Box<dyn Contestant>]) {
+    let mut table = Table::new(
+        "Round trip of 64 B beside 64 KiB messages on a second channel (asynchronous-codec: a second \
+         connection): µs, the load's MB/s, and p99 × yamux",
+    );
+    table.row("", ["p50", "p99", "load", "×"]);
+    for contestant in contestants {
+        let key = |metric, name| Key::new(metric, name, LOAD_SIZE, 2);
+        let p99 = key(Metric::LoadedP99, contestant.name());
+        if let Some(microseconds) = results.median(p99) {
+            let p50 = results.median(key(Metric::LoadedP50, contestant.name()));
+            let load = results
+                .median(key(Metric::LoadedBulk, contestant.name()))
+                .map(|rate| rate / 1e6);
+            let ratio = results.ratio(p99, key(Metric::LoadedP99, "yamux"));
+            let cells = [
+                one_digit(p50),
+                one_digit(Some(microseconds)),
+                whole(load),
+                times(ratio),
+            ];
+            table.row(contestant.name(), cells);
+        }
+    }
+    table.print();
+}
+
+pub fn fat(results: &Results, contestants: &[Box<dyn Contestant>]) {
+    let mut table = Table::new("30 ms each way and 1 Gbit/s: MB/s over the first 5 s, and × tcp");
+    table.row("", ["MB/s", "×"]);
+    for contestant in contestants {
+        let key = |name| Key::new(Metric::LongFatPipe, name, LONG_FAT_PIPE_SIZE, 1);
+        if let Some(bytes) = results.median(key(contestant.name())) {
+            let ratio = results.ratio(key(contestant.name()), key("tcp"));
+            let rate = bytes / LONG_FAT_PIPE_SECONDS / 1e6;
+            table.row(contestant.name(), [one_digit(Some(rate)), times(ratio)]);
+        }
+    }
+    table.print();
+}
+
+pub fn memory(results: &Results, contestants: &[Box<dyn Contestant>]) {
+    let mut table = Table::new(
+        "Heap when idle after use, in bytes, and allocations per message, at the opener (who sends) / the acceptor",
+    );
+    table.row(
+        "",
+        [
+            "connection",
+            "channel",
+            "allocations 64 B",
+            "allocations 64 KiB",
+        ],
+    );
+    for contestant in contestants {
+        let name = contestant.name();
+        let both = |opener, acceptor, size, show: fn(Option<f64>) -> String| {
+            let [opener, acceptor] =
+                [opener, acceptor].map(|metric| Key::new(metric, name, size, 1));
+            format!(
+                "{} / {}",
+                show(results.median(opener)),
+                show(results.median(acceptor))
+            )
+        };
+        if results
+            .median(Key::new(Metric::OpenerConnection, name, 0, 1))
+            .is_some()
+        {
+            let (opener, acceptor) = (Metric::OpenerAllocations, Metric::AcceptorAllocations);
+            let cells = [
+                both(
+                    Metric::OpenerConnection,
+                    Metric::AcceptorConnection,
+                    0,
+                    whole,
+                ),
+                both(Metric::OpenerChannel, Metric::AcceptorChannel, 0, whole),
+                both(opener, acceptor, ROUND_TRIP_SIZE, two_digits),
+                both(opener, acceptor, LOAD_SIZE, two_digits),
+            ];
+            table.row(name, cells);
+        }
+    }
+    table.print();
+}
+
+fn digits(figure: Option<f64>, digits: usize) -> String {
+    figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.digits$}"))
+}
+
+fn whole(figure: Option<f64>) -> String {
+    digits(figure, 0)
+}
+
+fn one_digit(figure: Option<f64>) -> String {
+    digits(figure, 1)
+}
+
+fn two_digits(figure: Option<f64>) -> String {
+    digits(figure, 2)
+}
+
+fn times(figure: Option<f64>) -> String {
+    two_digits(figure)
+}
+
+struct Table {
+    title: &'static str,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(title: &'static str) -> Self {
+        Self {
+            title,
+            rows: Vec::new(),
+        }
+    }
+
+    fn row<C: Into<String>>(&mut self, name: &str, cells: impl IntoIterator<Item = C>) {
+        let mut row = vec![name.to_owned()];
+        row.extend(cells.into_iter().map(Into::into));
+        self.rows.push(row);
+    }
+
+    fn print(&self) {
+        println!("\n{}", self.title);
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            let mut line = format!("  {:<width$}", row[0], width = widths[0]);
+            for (cell, width) in row.iter().zip(&widths).skip(1) {
+                line.push_str(&format!("  {cell:>width$}"));
+            }
+            println!("{line}");
+        }
+    }
+}
