@@ -48,7 +48,7 @@ impl Default for Config {
             max_frame_size: 65 * 1024,
             max_message_size: 1024 * 1024,
             max_channels: 128,
-            accept_backlog: 64,
+            accept_backlog: 128,
             window: 128 * 1024,
             max_window: 16 * 1024 * 1024,
             receive_memory: 64 * 1024 * 1024,
@@ -98,7 +98,7 @@ impl Config {
         self
     }
 
-    /// The channels that wait to be accepted. Default 64; further ones are refused with
+    /// The channels that may wait to be accepted. Default 128; further ones are refused with
     /// [`Code::REFUSED`](super::Code::REFUSED).
     #[must_use]
     pub fn accept_backlog(mut self, channels: usize) -> Self {

@@ -1,4 +1,16 @@
+//! sessionwire: typed channels over TCP, WebSocket and memory, and channels of raw `Bytes`.
+
+use std::net::{SocketAddr, TcpListener};
+
+use bytes::Bytes;
+use futures::{AsyncRead, AsyncWrite, SinkExt};
+use sessionwire::transport::{BoxedStream, Endpoint, TokioStream, TransportConfig, WsStream, pipe};
+use sessionwire::{Channel, Config, Connection, RawChannel, Role};
+
 use crate::measure::Contestant;
+use crate::message::Message;
+use crate::network::{AsyncStd, Network, Tokio};
+use crate::peer::{End, Link, Path, Peer, Result, Runtime, Side};
 
 pub const TCP: &str = "ours-tcp";
 pub const TCP_TOKIO: &str = "ours-tcp-tokio";
@@ -8,5 +20,204 @@ pub const MEMORY: &str = "ours-memory";
 pub const BYTES: &str = "ours-bytes";
 
 pub fn table() -> Vec<Box<dyn Contestant>> {
-    Vec::new()
+    let ours = |name, runtime, wire| Ours { name, runtime, wire };
+    vec![
+        Box::new(ours(TCP, Runtime::AsyncStd, Wire::Tcp)),
+        Box::new(ours(TCP_TOKIO, Runtime::Tokio, Wire::Tcp)),
+        Box::new(ours(WEBSOCKET, Runtime::AsyncStd, Wire::WebSocket)),
+        Box::new(ours(WEBSOCKET_TOKIO, Runtime::Tokio, Wire::WebSocket)),
+        Box::new(ours(MEMORY, Runtime::AsyncStd, Wire::Memory)),
+        Box::new(OursBytes(ours(BYTES, Runtime::AsyncStd, Wire::Tcp))),
+    ]
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Ours {
+    name: &'static str,
+    runtime: Runtime,
+    wire: Wire,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Tcp,
+    WebSocket,
+    Memory,
+}
+
+/// The same with raw messages.
+#[derive(Debug, Clone, Copy)]
+struct OursBytes(Ours);
+
+pub struct TypedEnd(Channel<Message, Message>);
+
+impl End for TypedEnd {
+    async fn feed(&mut self, message: &Message) -> Result<()> {
+        Ok(self.0.send(message).await?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+
+    async fn receive(&mut self, sequence: u64, size: usize) -> Result<()> {
+        let message = self.0.recv().await?.ok_or("the channel ended")?;
+        message.check(sequence, size)
+    }
+}
+
+pub struct BytesEnd {
+    channel: RawChannel,
+    payload: Bytes,
+}
+
+impl End for BytesEnd {
+    async fn feed(&mut self, message: &Message) -> Result<()> {
+        if self.payload.len() != message.payload.len() {
+            self.payload = message.payload.clone().into();
+        }
+        Ok(self.channel.send(self.payload.clone()).await.map_err(|failed| failed.error)?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.channel.flush().await?)
+    }
+
+    async fn receive(&mut self, _sequence: u64, size: usize) -> Result<()> {
+        let message = self.channel.recv().await?.ok_or("the channel ended")?;
+        if message.len() == size { Ok(()) } else { Err("a message of another size".into()) }
+    }
+}
+
+impl Ours {
+    async fn dial(self, address: SocketAddr) -> Result<BoxedStream> {
+        match self.runtime {
+            Runtime::AsyncStd => self.dialed(AsyncStd::dial(address).await?, address).await,
+            Runtime::Tokio => {
+                let stream = TokioStream::new(Tokio::dial(address).await?.into_inner());
+                self.dialed(stream, address).await
+            }
+        }
+    }
+
+    async fn dialed<S>(self, stream: S, address: SocketAddr) -> Result<BoxedStream>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if self.wire == Wire::Tcp {
+            return Ok(Box::new(stream));
+        }
+        let endpoint: Endpoint = format!("ws://{address}/").parse()?;
+        Ok(Box::new(WsStream::connect(stream, &endpoint, &TransportConfig::default()).await?))
+    }
+
+    async fn answer(self, listener: TcpListener) -> Result<BoxedStream> {
+        match self.runtime {
+            Runtime::AsyncStd => self.answered(AsyncStd::accept(&listener).await?).await,
+            Runtime::Tokio => {
+                let stream = TokioStream::new(Tokio::accept(&listener).await?.into_inner());
+                self.answered(stream).await
+            }
+        }
+    }
+
+    async fn answered<S>(self, stream: S) -> Result<BoxedStream>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if self.wire == Wire::Tcp {
+            return Ok(Box::new(stream));
+        }
+        Ok(Box::new(WsStream::accept(stream, "/", &TransportConfig::default()).await?))
+    }
+}
+
+fn connection(stream: BoxedStream, role: Role) -> Connection {
+    let mut config = Config::default().max_message_size(4 << 20);
+    if let Ok(w) = std::env::var("WIN") { config = config.window(w.parse().unwrap()).receive_memory(1<<32); }
+    let (connection, driver) = Connection::new(stream, role, config);
+    driver.spawn();
+    connection
+}
+
+async fn open_all(connection: Connection, channels: usize) -> Result<Side<RawChannel>> {
+    let mut ends = Vec::new();
+    for _ in 0..channels {
+        ends.push(connection.open_raw("bench/1").await?);
+    }
+    for end in &ends {
+        end.accepted().await?;
+    }
+    Ok(Side { ends, keep: Box::new(connection) })
+}
+
+async fn accept_all(connection: Connection, channels: usize) -> Result<Side<RawChannel>> {
+    let mut ends = Vec::new();
+    for _ in 0..channels {
+        let incoming = connection.accept().await?.ok_or("the connection ended")?;
+        ends.push(incoming.accept_raw());
+    }
+    Ok(Side { ends, keep: Box::new(connection) })
+}
+
+async fn pair(channels: usize) -> Result<Link<RawChannel>> {
+    let (one, other) = pipe(256 << 10);
+    let (opener, acceptor) = futures::try_join!(
+        open_all(connection(Box::new(one), Role::Dialer), channels),
+        accept_all(connection(Box::new(other), Role::Acceptor), channels),
+    )?;
+    Ok(Link { opener, acceptor, proxy: None })
+}
+
+fn convert<E>(side: Side<RawChannel>, end: impl Fn(RawChannel) -> E) -> Side<E> {
+    Side { ends: side.ends.into_iter().map(end).collect(), keep: side.keep }
+}
+
+macro_rules! peer {
+    ($peer:ty, $end:ty, $ours:expr, $wrap:expr) => {
+        impl Peer for $peer {
+            type End = $end;
+
+            fn name(&self) -> &'static str {
+                $ours(self).name
+            }
+
+            fn runtime(&self) -> Runtime {
+                $ours(self).runtime
+            }
+
+            fn multiplexes(&self) -> bool {
+                true
+            }
+
+            fn uses_network(&self) -> bool {
+                $ours(self).wire != Wire::Memory
+            }
+
+            async fn open(&self, address: SocketAddr, channels: usize) -> Result<Side<$end>> {
+                let stream = $ours(self).dial(address).await?;
+                Ok(convert(open_all(connection(stream, Role::Dialer), channels).await?, $wrap))
+            }
+
+            async fn accept(&self, listener: TcpListener, channels: usize) -> Result<Side<$end>> {
+                let stream = $ours(self).answer(listener).await?;
+                Ok(convert(accept_all(connection(stream, Role::Acceptor), channels).await?, $wrap))
+            }
+
+            async fn connect(&self, path: Path, channels: usize) -> Result<Link<$end>> {
+                if $ours(self).wire == Wire::Memory {
+                    let link = pair(channels).await?;
+                    return Ok(Link {
+                        opener: convert(link.opener, $wrap),
+                        acceptor: convert(link.acceptor, $wrap),
+                        proxy: None,
+                    });
+                }
+                crate::peer::connect_by_network(self, path, channels).await
+            }
+        }
+    };
+}
+
+peer!(Ours, TypedEnd, |peer: &Ours| *peer, |raw| TypedEnd(Channel::from_raw(raw)));
+peer!(OursBytes, BytesEnd, |peer: &OursBytes| peer.0, |channel| BytesEnd { channel, payload: Bytes::new() });

@@ -106,27 +106,34 @@ pub trait Peer: Copy + Send + Sync + 'static {
         path: Path,
         channels: usize,
     ) -> impl Future<Output = Result<Link<Self::End>>> + Send {
-        async move {
-            let listener = TcpListener::bind("127.0.0.1:0")?;
-            let mut address = listener.local_addr()?;
-            let proxy = match path {
-                Path::Direct => None,
-                Path::LongFatPipe => Some(Proxy::start(address)?),
-            };
-            if let Some(proxy) = &proxy {
-                address = proxy.address();
-            }
-            let (opener, acceptor) = try_join!(
-                self.open(address, channels),
-                self.accept(listener, channels)
-            )?;
-            Ok(Link {
-                opener,
-                acceptor,
-                proxy,
-            })
-        }
+        connect_by_network(self, path, channels)
     }
+}
+
+/// Both sides at once, over loopback.
+pub async fn connect_by_network<P: Peer>(
+    peer: &P,
+    path: Path,
+    channels: usize,
+) -> Result<Link<P::End>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut address = listener.local_addr()?;
+    let proxy = match path {
+        Path::Direct => None,
+        Path::LongFatPipe => Some(Proxy::start(address)?),
+    };
+    if let Some(proxy) = &proxy {
+        address = proxy.address();
+    }
+    let (opener, acceptor) = try_join!(
+        peer.open(address, channels),
+        peer.accept(listener, channels)
+    )?;
+    Ok(Link {
+        opener,
+        acceptor,
+        proxy,
+    })
 }
 
 /// Which executor runs a contestant's tasks: two threads either way.
