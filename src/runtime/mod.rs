@@ -58,10 +58,6 @@ pub type SharedRuntime = Arc<dyn Runtime>;
 
 /// The runtime that this call happens in, as the module says.
 #[allow(
-    clippy::allow_attributes,
-    reason = "which statement is last depends on the features"
-)]
-#[allow(
     unreachable_code,
     clippy::needless_return,
     reason = "the first feature that is on answers"

@@ -34,6 +34,13 @@ pub struct VirtualClock {
 
 impl VirtualClock {
     /// A clock that stands at the present moment, with no tasks.
+    #[cfg_attr(
+        target_family = "wasm",
+        expect(
+            clippy::arc_with_non_send_sync,
+            reason = "tasks are not Send on the web, wakers are"
+        )
+    )]
     pub fn new() -> Self {
         let state = State {
             now: Instant::now(),

@@ -71,11 +71,7 @@ impl Protocol {
 /// Each protocol bounds its own time.
 #[cfg_attr(
     not(feature = "websocket"),
-    expect(
-        clippy::unused_async,
-        unused_variables,
-        reason = "only WebSocket has a handshake"
-    )
+    expect(unused_variables, reason = "only WebSocket has a handshake")
 )]
 pub(super) async fn handshake(
     stream: BoxedStream,

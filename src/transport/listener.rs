@@ -19,6 +19,7 @@ use crate::runtime::{self, Instant};
 /// ```
 /// use sessionwire::transport::{Listener, TransportConfig, connect};
 ///
+/// # #[cfg(feature = "async-std")]
 /// # async_std::task::block_on(async {
 /// let config = TransportConfig::default();
 /// let mut listener = Listener::bind(&"tcp://127.0.0.1:0".parse()?, &config).await?;

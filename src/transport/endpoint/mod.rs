@@ -83,7 +83,13 @@ impl Endpoint {
             _ => &self.path,
         }
     }
+}
 
+#[cfg_attr(
+    not(any(feature = "async-std", feature = "smol", feature = "tokio")),
+    expect(dead_code, reason = "only sockets have addresses and files")
+)]
+impl Endpoint {
     pub(super) fn tcp(address: SocketAddr) -> Self {
         Self {
             scheme: Scheme::Tcp,

@@ -297,12 +297,12 @@ mod tests {
     #[test]
     fn each_direction_wakes_its_own_waiters_once() {
         let (mut here, mut there) = pipe(1);
-        let (reads, writes) = (Arc::new(Count::default()), Arc::new(Count::default()));
-        let (reader, writer) = (Waker::from(reads.clone()), Waker::from(writes.clone()));
+        let [readable, writable] = [Arc::new(Count::default()), Arc::new(Count::default())];
+        let (reader, writer) = (Waker::from(readable.clone()), Waker::from(writable.clone()));
         let counts = || {
             (
-                reads.0.load(Ordering::SeqCst),
-                writes.0.load(Ordering::SeqCst),
+                readable.0.load(Ordering::SeqCst),
+                writable.0.load(Ordering::SeqCst),
             )
         };
         assert!(read(&mut there, &reader, 1).is_pending());

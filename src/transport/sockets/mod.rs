@@ -72,10 +72,6 @@ enum Reactor {
 
 impl Reactor {
     #[allow(
-        clippy::allow_attributes,
-        reason = "what is unused depends on the features"
-    )]
-    #[allow(
         clippy::unnecessary_wraps,
         unused_variables,
         reason = "only tokio alone can be missing"

@@ -15,6 +15,8 @@ use super::socket::Socket;
 use crate::runtime::VirtualClock;
 use crate::transport::{MemoryStream, TransportConfig, pipe};
 
+mod closing;
+
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
@@ -59,16 +61,14 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 
 fn part(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65536 => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
+    if let Ok(length @ 0..126) = u8::try_from(payload.len()) {
+        frame.push(0x80 | length);
+    } else if let Ok(length) = u16::try_from(payload.len()) {
+        frame.push(0x80 | 0x7e);
+        frame.extend(length.to_be_bytes());
+    } else {
+        frame.push(0x80 | 0x7f);
+        frame.extend(u64::try_from(payload.len()).unwrap().to_be_bytes());
     }
     let mask = [7, 77, 177, 211];
     frame.extend(mask);
@@ -146,7 +146,7 @@ fn control_frames_and_empty_messages_between_data_are_no_data() {
             frame(PING, b"within"),
             part(0, b""),
             part(0x80, b"d"),
-            frame(BINARY, &[b'e'; 70_000]),
+            frame(BINARY, &vec![b'e'; 70_000]),
             close_frame(1000),
         ] {
             write(&mut raw, &part);
@@ -205,7 +205,7 @@ fn pings_of_a_peer_that_reads_no_pongs_take_bounded_memory_and_stop_nothing() {
         let (mut raw, (mut stream, count)) = future::join(write, read).await;
         assert_eq!(count, 5);
         let send = async {
-            stream.write_all(&[1; 100_000]).await.unwrap();
+            stream.write_all(&vec![1; 100_000]).await.unwrap();
             stream.flush().await.unwrap();
         };
         let receive = async {
@@ -299,50 +299,6 @@ fn the_largest_message_still_passes() {
 }
 
 #[test]
-fn a_peer_that_vanishes_is_an_error_wherever_it_stops() {
-    let message = frame(BINARY, b"hello");
-    for kept in 0..message.len() {
-        let (mut stream, mut raw) = server(1024);
-        write(&mut raw, &frame(BINARY, b"good"));
-        write(&mut raw, &message[..kept]);
-        drop(raw);
-        let (heard, end) = read_all(&mut stream).now_or_never().unwrap();
-        assert_eq!(heard, b"good");
-        assert_eq!(
-            end.unwrap_err().kind(),
-            io::ErrorKind::UnexpectedEof,
-            "after {kept} bytes"
-        );
-    }
-}
-
-#[test]
-fn the_peers_close_is_a_clean_end_and_is_answered() {
-    let (mut stream, mut raw) = server(1024);
-    write(
-        &mut raw,
-        &[frame(BINARY, b"last"), close_frame(1001)].concat(),
-    );
-    let (heard, end) = read_all(&mut stream).now_or_never().unwrap();
-    assert_eq!((heard.as_slice(), end.is_ok()), (&b"last"[..], true));
-    let answer = receive(&mut raw).now_or_never().unwrap();
-    assert_eq!(answer, (CLOSE, 1001_u16.to_be_bytes().to_vec()));
-    assert_eq!(stream.read(&mut [0]).now_or_never().unwrap().unwrap(), 0);
-    let error = stream.write(b"late").now_or_never().unwrap().unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-    stream
-        .close()
-        .now_or_never()
-        .expect("nothing to wait for")
-        .unwrap();
-    assert_eq!(
-        raw.read(&mut [0]).now_or_never().unwrap().unwrap(),
-        0,
-        "closed below"
-    );
-}
-
-#[test]
 fn where_the_pipe_cuts_the_bytes_makes_no_difference() {
     let bytes = [
         frame(BINARY, b"one"),
@@ -397,13 +353,13 @@ fn writes_are_collected_until_the_flush_and_no_message_is_above_64_kib() {
     );
 
     stream
-        .write_all(&[1; 65_535])
+        .write_all(&vec![1; 65_535])
         .now_or_never()
         .unwrap()
         .unwrap();
     assert!(raw.read(&mut [0]).now_or_never().is_none());
     stream
-        .write_all(&[2; 100_000])
+        .write_all(&vec![2; 100_000])
         .now_or_never()
         .unwrap()
         .unwrap();
@@ -422,10 +378,11 @@ fn writes_are_collected_until_the_flush_and_no_message_is_above_64_kib() {
 #[test]
 fn a_vectored_write_gathers_into_one_message() {
     let (mut stream, mut raw) = server(1 << 20);
+    let body = vec![9; 70_000];
     let parts = [
         io::IoSlice::new(b""),
         io::IoSlice::new(b"head"),
-        io::IoSlice::new(&[9; 70_000]),
+        io::IoSlice::new(&body),
     ];
     let written = stream
         .write_vectored(&parts)
@@ -451,89 +408,4 @@ fn several_small_messages_fill_one_read() {
         .unwrap();
     assert_eq!(count, 1000);
     assert!(stream.read(&mut [0]).now_or_never().is_none());
-}
-
-#[test]
-fn either_side_may_close_and_both_may_at_once() {
-    let clock = VirtualClock::new();
-    for (client_closes, server_closes) in [(true, false), (false, true), (true, true)] {
-        let (client, server) = both(64, &clock);
-        let close_or_read = |mut stream: Ws, closes: bool| async move {
-            stream.write_all(b"bye").await.unwrap();
-            stream.flush().await.unwrap();
-            if closes {
-                stream.close().await.unwrap();
-            }
-            let (heard, end) = read_all(&mut stream).await;
-            end.unwrap();
-            assert_eq!(heard, b"bye", "what came in while closing can be read");
-            stream.close().await.unwrap();
-        };
-        let (client, server) = (
-            close_or_read(client, client_closes),
-            close_or_read(server, server_closes),
-        );
-        block_on(future::join(client, server));
-    }
-}
-
-#[test]
-fn a_reader_on_another_task_hears_of_the_close() {
-    let clock = VirtualClock::new();
-    let (client, mut server) = both(1 << 16, &clock);
-    let (mut reader, mut writer) = client.split();
-    let mut read = Box::pin(async { read_all(&mut reader).await });
-    assert!(read.as_mut().now_or_never().is_none());
-    let mut close = Box::pin(async { writer.close().await });
-    assert!(close.as_mut().now_or_never().is_none());
-    let answer = async {
-        server.write_all(b"still").await.unwrap();
-        server.flush().await.unwrap();
-        read_all(&mut server).await.1.unwrap();
-    };
-    let ((heard, end), closed, ()) = block_on(future::join3(read, close, answer));
-    end.unwrap();
-    closed.unwrap();
-    assert_eq!(heard, b"still");
-}
-
-#[test]
-fn a_peer_that_does_not_answer_the_close_is_waited_for_five_seconds() {
-    let clock = VirtualClock::new();
-    let (mut client, _silent) = both(1 << 16, &clock);
-    let mut close = Box::pin(client.close());
-    assert!(close.as_mut().now_or_never().is_none());
-    clock.advance(Duration::from_millis(4_999));
-    assert!(close.as_mut().now_or_never().is_none());
-    clock.advance(Duration::from_millis(1));
-    close.now_or_never().unwrap().unwrap();
-}
-
-#[test]
-fn a_peer_that_takes_nothing_makes_the_close_time_out() {
-    let clock = VirtualClock::new();
-    let (mut client, _stuck) = both(16, &clock);
-    client
-        .write_all(b"more than the pipe holds")
-        .now_or_never()
-        .unwrap()
-        .unwrap();
-    let mut close = Box::pin(client.close());
-    assert!(close.as_mut().now_or_never().is_none());
-    clock.advance(Duration::from_secs(5));
-    assert_eq!(
-        close.now_or_never().unwrap().unwrap_err().kind(),
-        io::ErrorKind::TimedOut
-    );
-}
-
-#[test]
-fn what_comes_in_while_closing_is_kept_up_to_a_bound_and_never_with_a_gap() {
-    let (mut stream, mut raw) = server(4 << 20);
-    write(&mut raw, &frame(BINARY, &[1; 100_000]).repeat(4));
-    write(&mut raw, &close_frame(1000));
-    block_on(stream.close()).unwrap();
-    let (heard, end) = read_all(&mut stream).now_or_never().unwrap();
-    assert_eq!(heard.len(), 200_000);
-    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
 }
