@@ -71,7 +71,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
         if self.paid == 0 {
             self.settle(size);
         }
-        let scope = self.scope.place_for::<T::Value>();
+        let scope = self.scope;
         let Some(element) = self.inner.next_element_seed(Seed { seed, scope })? else {
             return Ok(None);
         };
@@ -115,12 +115,13 @@ pub(super) struct Fields<'b, A> {
 }
 
 impl<'b, A> Fields<'b, A> {
+    /// The fields of a `T`.
     #[inline(always)]
-    pub(super) fn new(inner: A, scope: Scope<'b>) -> Self {
+    pub(super) fn new<T>(inner: A, scope: Scope<'b>) -> Self {
         Self {
             inner,
             scope,
-            room: scope.place,
+            room: size_of::<T>(),
         }
     }
 }
@@ -138,7 +139,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Fields<'_, A> {
             Some(room) => self.room = room,
             None => self.scope.budget.charge(size.saturating_mul(2))?,
         }
-        let scope = self.scope.place_for::<T::Value>();
+        let scope = self.scope;
         self.inner.next_element_seed(Seed { seed, scope })
     }
 
@@ -168,7 +169,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, A::Error> {
-        let scope = self.scope.place_for::<T::Value>();
+        let scope = self.scope;
         let key = self.inner.next_key_seed(Seed { seed, scope })?;
         if key.is_some() {
             scope
@@ -180,7 +181,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
 
     #[inline(always)]
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
-        let scope = self.scope.place_for::<T::Value>();
+        let scope = self.scope;
         scope.budget.charge(size_in_map::<T::Value>())?;
         self.inner.next_value_seed(Seed { seed, scope })
     }
@@ -232,7 +233,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Choice<'_, A> {
 
     #[inline(always)]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, A::Error> {
-        let scope = self.scope.place_for::<T::Value>();
+        let scope = self.scope;
         self.inner.newtype_variant_seed(Seed { seed, scope })
     }
 
@@ -278,9 +279,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<'_, S> {
 
     #[inline(always)]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.seed.deserialize(Guard {
-            inner,
-            scope: self.scope,
-        })
+        self.seed
+            .deserialize(Guard::<D, S::Value>::new(inner, self.scope))
     }
 }

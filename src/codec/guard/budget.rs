@@ -91,39 +91,26 @@ pub(super) struct Scope<'b> {
     pub(super) budget: &'b Budget,
     /// The levels of nesting left.
     pub(super) levels: u32,
-    /// The bytes that are paid for and that the next value can lie in.
-    pub(super) place: usize,
 }
 
 impl Scope<'_> {
-    /// Pays for a `T` unless it can lie in the place that is paid for.
+    /// Pays for a `T` unless it can lie in the `Place` that is paid for.
     #[inline(always)]
-    pub(super) fn house<T, E: Error>(self) -> Result<(), E> {
-        if size_of::<T>() > self.place {
+    pub(super) fn house<T, Place, E: Error>(self) -> Result<(), E> {
+        if size_of::<T>() > size_of::<Place>() {
             self.budget.charge(size_of::<T>())
         } else {
             Ok(())
         }
     }
 
-    /// One level further down, in a place for a `T`, which is paid for.
+    /// One level further down, with a `T` paid for.
     #[inline(always)]
-    pub(super) fn enter<T, E: Error>(self) -> Result<Self, E> {
-        self.house::<T, E>()?;
+    pub(super) fn enter<T, Place, E: Error>(self) -> Result<Self, E> {
+        self.house::<T, Place, E>()?;
         match self.levels.checked_sub(1) {
-            Some(levels) => Ok(Self {
-                levels,
-                ..self.place_for::<T>()
-            }),
+            Some(levels) => Ok(Self { levels, ..self }),
             None => Err(self.budget.refuse_depth()),
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn place_for<T>(self) -> Self {
-        Self {
-            place: size_of::<T>(),
-            ..self
         }
     }
 }

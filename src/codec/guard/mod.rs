@@ -14,7 +14,6 @@
 //!   Fields of structs and tuples are free, as the place of the whole is paid for.
 
 use std::marker::PhantomData;
-use std::mem::size_of;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Visitor};
@@ -51,23 +50,34 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Root<'_, T> {
         let scope = Scope {
             budget: self.budget,
             levels: DEEPEST,
-            place: size_of::<T>(),
         };
-        T::deserialize(Guard { inner, scope })
+        T::deserialize(Guard::<D, T>::new(inner, scope))
     }
 }
 
-/// A deserializer held to a [`Budget`].
-struct Guard<'b, D> {
+/// A deserializer held to a [`Budget`], of a value for which there is a `Place`.
+struct Guard<'b, D, Place> {
     inner: D,
     scope: Scope<'b>,
+    place: PhantomData<fn() -> Place>,
+}
+
+impl<'b, D, Place> Guard<'b, D, Place> {
+    #[inline(always)]
+    fn new(inner: D, scope: Scope<'b>) -> Self {
+        Self {
+            inner,
+            scope,
+            place: PhantomData,
+        }
+    }
 }
 
 macro_rules! forward_plain {
     ($($method:ident)*) => {$(
         #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            self.scope.house::<V::Value, _>()?;
+            self.scope.house::<V::Value, Place, _>()?;
             self.inner.$method(visitor)
         }
     )*};
@@ -81,13 +91,13 @@ macro_rules! forward_watched {
             $($argument: $type,)*
             visitor: V,
         ) -> Result<V::Value, Self::Error> {
-            let scope = self.scope.enter::<V::Value, _>()?;
+            let scope = self.scope.enter::<V::Value, Place, _>()?;
             self.inner.$inner($($argument,)* Watch::<V, $grows> { visitor, scope })
         }
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<'_, D> {
+impl<'de, D: Deserializer<'de>, Place> Deserializer<'de> for Guard<'_, D, Place> {
     type Error = D::Error;
 
     forward_plain! {
@@ -123,7 +133,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<'_, D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.scope.house::<V::Value, _>()?;
+        self.scope.house::<V::Value, Place, _>()?;
         self.inner.deserialize_unit_struct(name, visitor)
     }
 

@@ -68,18 +68,14 @@ impl<'de, V: Visitor<'de>, const GROWS: bool> Visitor<'de> for Watch<'_, V, GROW
 
     #[inline(always)]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.visitor.visit_some(Guard {
-            inner,
-            scope: self.scope,
-        })
+        self.visitor
+            .visit_some(Guard::<D, V::Value>::new(inner, self.scope))
     }
 
     #[inline(always)]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.visitor.visit_newtype_struct(Guard {
-            inner,
-            scope: self.scope,
-        })
+        self.visitor
+            .visit_newtype_struct(Guard::<D, V::Value>::new(inner, self.scope))
     }
 
     #[inline(always)]
@@ -88,7 +84,8 @@ impl<'de, V: Visitor<'de>, const GROWS: bool> Visitor<'de> for Watch<'_, V, GROW
         if GROWS {
             self.visitor.visit_seq(Elements::new(inner, scope))
         } else {
-            self.visitor.visit_seq(Fields::new(inner, scope))
+            self.visitor
+                .visit_seq(Fields::new::<V::Value>(inner, scope))
         }
     }
 
