@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench codec`
 
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,7 @@ use super::{CodecError, MaxMessageSize};
 
 /// Appends the encoding of `value` to `buffer` and tells its length in bytes.
 ///
-/// The length prefix is not included. Bytes that serde sees one by one (`Vec<u8>`) take some 20
+/// The length prefix is not included. Bytes that serde sees one by one (`Vec<u8>`) take tens of
 /// times longer than a single copy: put `#[serde(with = "serde_bytes")]` on such fields.
 ///
 /// # Errors

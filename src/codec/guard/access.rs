@@ -35,7 +35,7 @@ enum Collection {
 }
 
 impl<'b, A> Elements<'b, A> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn new(inner: A, scope: Scope<'b>) -> Self {
         Self {
             inner,
@@ -46,7 +46,7 @@ impl<'b, A> Elements<'b, A> {
     }
 
     /// Charges what was reserved for elements of this size instead of the most it could be.
-    #[inline(always)]
+    #[inline]
     fn settle(&mut self, size: usize) {
         if let Collection::Reserved(hint) = self.collection.get() {
             let reserved = hint.saturating_mul(size).min(RESERVATION);
@@ -62,7 +62,7 @@ impl<'b, A> Elements<'b, A> {
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
     type Error = A::Error;
 
-    #[inline(always)]
+    #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
@@ -87,7 +87,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
     }
 
     /// How many elements to reserve room for: none once the budget is short.
-    #[inline(always)]
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         match self.collection.get() {
             Collection::Unasked => {
@@ -116,7 +116,7 @@ pub(super) struct Fields<'b, A> {
 
 impl<'b, A> Fields<'b, A> {
     /// The fields of a `T`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn new<T>(inner: A, scope: Scope<'b>) -> Self {
         Self {
             inner,
@@ -129,7 +129,7 @@ impl<'b, A> Fields<'b, A> {
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Fields<'_, A> {
     type Error = A::Error;
 
-    #[inline(always)]
+    #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
@@ -155,7 +155,7 @@ pub(super) struct Entries<'b, A> {
 }
 
 impl<'b, A> Entries<'b, A> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn new(inner: A, scope: Scope<'b>) -> Self {
         Self { inner, scope }
     }
@@ -164,7 +164,7 @@ impl<'b, A> Entries<'b, A> {
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
     type Error = A::Error;
 
-    #[inline(always)]
+    #[inline]
     fn next_key_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
@@ -179,7 +179,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
         Ok(key)
     }
 
-    #[inline(always)]
+    #[inline]
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
         let scope = self.scope;
         scope.budget.charge(size_in_map::<T::Value>())?;
@@ -203,7 +203,7 @@ pub(super) struct Choice<'b, A> {
 }
 
 impl<'b, A> Choice<'b, A> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn new(inner: A, scope: Scope<'b>) -> Self {
         Self { inner, scope }
     }
@@ -213,7 +213,7 @@ impl<'b, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Choice<'b, A> {
     type Error = A::Error;
     type Variant = Choice<'b, A::Variant>;
 
-    #[inline(always)]
+    #[inline]
     fn variant_seed<T: DeserializeSeed<'de>>(
         self,
         seed: T,
@@ -226,18 +226,18 @@ impl<'b, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Choice<'b, A> {
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Choice<'_, A> {
     type Error = A::Error;
 
-    #[inline(always)]
+    #[inline]
     fn unit_variant(self) -> Result<(), A::Error> {
         self.inner.unit_variant()
     }
 
-    #[inline(always)]
+    #[inline]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, A::Error> {
         let scope = self.scope;
         self.inner.newtype_variant_seed(Seed { seed, scope })
     }
 
-    #[inline(always)]
+    #[inline]
     fn tuple_variant<V: Visitor<'de>>(
         self,
         length: usize,
@@ -252,7 +252,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Choice<'_, A> {
         )
     }
 
-    #[inline(always)]
+    #[inline]
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
@@ -277,7 +277,7 @@ struct Seed<'b, S> {
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<'_, S> {
     type Value = S::Value;
 
-    #[inline(always)]
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
         self.seed
             .deserialize(Guard::<D, S::Value>::new(inner, self.scope))

@@ -17,7 +17,7 @@ pub(in crate::codec) struct Budget {
     refusal: Cell<Option<Refusal>>,
 }
 
-/// Why a [`Guard`] ended decoding.
+/// Why a guard ended decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::codec) enum Refusal {
     Memory { needed: usize, limit: usize },
@@ -26,7 +26,7 @@ pub(in crate::codec) enum Refusal {
 
 impl Budget {
     /// Allows `limit` bytes of memory for a value decoded from `input` bytes.
-    #[inline(always)]
+    #[inline]
     pub(in crate::codec) fn new(limit: usize, input: usize) -> Self {
         Self {
             limit,
@@ -41,7 +41,7 @@ impl Budget {
         self.refusal.get()
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn try_charge(&self, bytes: usize) -> bool {
         match self.left.get().checked_sub(bytes) {
             Some(left) => {
@@ -52,7 +52,7 @@ impl Budget {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn charge<E: Error>(&self, bytes: usize) -> Result<(), E> {
         if self.try_charge(bytes) {
             Ok(())
@@ -95,7 +95,7 @@ pub(super) struct Scope<'b> {
 
 impl Scope<'_> {
     /// Pays for a `T` unless it can lie in the `Place` that is paid for.
-    #[inline(always)]
+    #[inline]
     pub(super) fn house<T, Place, E: Error>(self) -> Result<(), E> {
         if size_of::<T>() > size_of::<Place>() {
             self.budget.charge(size_of::<T>())
@@ -105,7 +105,7 @@ impl Scope<'_> {
     }
 
     /// One level further down, with a `T` paid for.
-    #[inline(always)]
+    #[inline]
     pub(super) fn enter<T, Place, E: Error>(self) -> Result<Self, E> {
         self.house::<T, Place, E>()?;
         match self.levels.checked_sub(1) {

@@ -33,7 +33,7 @@ pub(super) struct Root<'b, T> {
 }
 
 impl<'b, T> Root<'b, T> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn new(budget: &'b Budget) -> Self {
         Self {
             budget,
@@ -45,7 +45,7 @@ impl<'b, T> Root<'b, T> {
 impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Root<'_, T> {
     type Value = T;
 
-    #[inline(always)]
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<T, D::Error> {
         let scope = Scope {
             budget: self.budget,
@@ -63,7 +63,7 @@ struct Guard<'b, D, Place> {
 }
 
 impl<'b, D, Place> Guard<'b, D, Place> {
-    #[inline(always)]
+    #[inline]
     fn new(inner: D, scope: Scope<'b>) -> Self {
         Self {
             inner,
@@ -75,7 +75,7 @@ impl<'b, D, Place> Guard<'b, D, Place> {
 
 macro_rules! forward_plain {
     ($($method:ident)*) => {$(
-        #[inline(always)]
+        #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
             self.scope.house::<V::Value, Place, _>()?;
             self.inner.$method(visitor)
@@ -85,7 +85,7 @@ macro_rules! forward_plain {
 
 macro_rules! forward_watched {
     ($($method:ident($($argument:ident: $type:ty),*) => $inner:ident, $grows:ident;)*) => {$(
-        #[inline(always)]
+        #[inline]
         fn $method<V: Visitor<'de>>(
             self,
             $($argument: $type,)*
@@ -127,7 +127,7 @@ impl<'de, D: Deserializer<'de>, Place> Deserializer<'de> for Guard<'_, D, Place>
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) => deserialize_enum, FIXED;
     }
 
-    #[inline(always)]
+    #[inline]
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -137,7 +137,7 @@ impl<'de, D: Deserializer<'de>, Place> Deserializer<'de> for Guard<'_, D, Place>
         self.inner.deserialize_unit_struct(name, visitor)
     }
 
-    #[inline(always)]
+    #[inline]
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
     }

@@ -20,7 +20,7 @@ pub(super) struct Watch<'b, V, const GROWS: bool> {
 
 macro_rules! visit_plain {
     ($($method:ident: $type:ty),* $(,)?) => {$(
-        #[inline(always)]
+        #[inline]
         fn $method<E: Error>(self, value: $type) -> Result<V::Value, E> {
             self.visitor.$method(value)
         }
@@ -29,7 +29,7 @@ macro_rules! visit_plain {
 
 macro_rules! visit_copied {
     ($($method:ident: $type:ty),* $(,)?) => {$(
-        #[inline(always)]
+        #[inline]
         fn $method<E: Error>(self, value: $type) -> Result<V::Value, E> {
             self.scope.budget.charge(value.len())?;
             self.visitor.$method(value)
@@ -56,29 +56,29 @@ impl<'de, V: Visitor<'de>, const GROWS: bool> Visitor<'de> for Watch<'_, V, GROW
         visit_bytes: &[u8], visit_borrowed_bytes: &'de [u8], visit_byte_buf: Vec<u8>,
     }
 
-    #[inline(always)]
+    #[inline]
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
         self.visitor.visit_none()
     }
 
-    #[inline(always)]
+    #[inline]
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
         self.visitor.visit_unit()
     }
 
-    #[inline(always)]
+    #[inline]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         self.visitor
             .visit_some(Guard::<D, V::Value>::new(inner, self.scope))
     }
 
-    #[inline(always)]
+    #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         self.visitor
             .visit_newtype_struct(Guard::<D, V::Value>::new(inner, self.scope))
     }
 
-    #[inline(always)]
+    #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let scope = self.scope;
         if GROWS {
@@ -89,12 +89,12 @@ impl<'de, V: Visitor<'de>, const GROWS: bool> Visitor<'de> for Watch<'_, V, GROW
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         self.visitor.visit_map(Entries::new(inner, self.scope))
     }
 
-    #[inline(always)]
+    #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         self.visitor.visit_enum(Choice::new(inner, self.scope))
     }
