@@ -10,5 +10,6 @@ mod error;
 pub use self::error::Error;
 pub use self::mux::{
     Channel, ChannelError, ChannelStream, Code, Config, Connection, ConnectionError, Driver,
-    OpenError, Priority, RawChannel, Role,
+    IncomingChannel, Listener, OpenError, Priority, RawChannel, Role, Router, connect,
+    connect_with, listen,
 };

@@ -18,6 +18,7 @@ use super::shared::Shared;
 use super::statistics::Statistics;
 use super::typed::Channel;
 use crate::runtime::{self, MaybeSend, SharedRuntime};
+use crate::transport::{BoxedStream, ConnectionInfo};
 
 /// Many channels over one stream of bytes; a handle that can be cloned.
 ///
@@ -64,8 +65,24 @@ impl Connection {
     where
         Io: AsyncRead + AsyncWrite + Unpin + MaybeSend + 'static,
     {
+        Self::start(
+            Box::new(io),
+            role,
+            config,
+            ConnectionInfo::default(),
+            runtime,
+        )
+    }
+
+    pub(super) fn start(
+        stream: BoxedStream,
+        role: Role,
+        config: Config,
+        info: ConnectionInfo,
+        runtime: SharedRuntime,
+    ) -> (Self, Driver) {
         let machine = Machine::new(role, config, runtime.now());
-        let shared = Shared::new(machine, Engine::new(Box::new(io)), runtime);
+        let shared = Shared::new(machine, Engine::new(stream), info, runtime);
         shared.add_handle();
         (
             Self {
@@ -181,6 +198,11 @@ impl Connection {
             }
             listener.await;
         }
+    }
+
+    /// Where the two ends are, as far as the transport knows.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.shared.info
     }
 
     /// What the connection has done and holds.

@@ -10,6 +10,7 @@ use futures_util::task::AtomicWaker;
 use super::driver::Engine;
 use super::machine::{Machine, Wake};
 use crate::runtime::SharedRuntime;
+use crate::transport::ConnectionInfo;
 
 /// The state of one connection, behind one short lock that is never held over I/O, and the engine
 /// that does the I/O behind another.
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     pub(super) engine: Mutex<Option<Engine>>,
     pub(super) driver: Arc<DriverWaker>,
+    pub(crate) info: ConnectionInfo,
     pub(crate) runtime: SharedRuntime,
     pub(crate) events: Events,
 }
@@ -82,7 +84,12 @@ impl std::task::Wake for DriverWaker {
 }
 
 impl Shared {
-    pub(crate) fn new(machine: Machine, engine: Engine, runtime: SharedRuntime) -> Arc<Self> {
+    pub(crate) fn new(
+        machine: Machine,
+        engine: Engine,
+        info: ConnectionInfo,
+        runtime: SharedRuntime,
+    ) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 machine,
@@ -92,6 +99,7 @@ impl Shared {
             }),
             engine: Mutex::new(Some(engine)),
             driver: Arc::default(),
+            info,
             runtime,
             events: Events::default(),
         })

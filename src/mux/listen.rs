@@ -1,0 +1,175 @@
+//! Connections by endpoint: the same program over any transport.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::config::Config;
+use super::connection::Connection;
+use super::role::Role;
+use crate::runtime::MaybeSend;
+use crate::transport::{self, Endpoint, Established, TransportConfig, TransportError};
+
+/// Connects to an endpoint such as `tcp://localhost:9000`, `ws://localhost:9000/wire`,
+/// `unix:///run/app.sock` or `memory://app`, and starts the protocol on the current runtime.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let mut listener = sessionwire::listen("tcp://127.0.0.1:0").await?;
+/// let connection = sessionwire::connect(&listener.endpoints()[0].to_string()).await?;
+/// let accepted = listener.accept().await?;
+/// # Ok::<(), sessionwire::Error>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Cancel safety
+///
+/// A cancelled `connect` closes what it had opened.
+pub async fn connect(endpoint: &str) -> Result<Connection, TransportError> {
+    connect_with(
+        &endpoint.parse()?,
+        Config::default(),
+        &TransportConfig::default(),
+    )
+    .await
+}
+
+/// As [`connect`], with other limits than the default ones.
+pub async fn connect_with(
+    endpoint: &Endpoint,
+    config: Config,
+    transport: &TransportConfig,
+) -> Result<Connection, TransportError> {
+    let established = transport::connect(endpoint, transport).await?;
+    Ok(start(established, Role::Dialer, config))
+}
+
+/// Listens at an endpoint; with a port of 0 the system chooses one, which
+/// [`Listener::endpoints`] tells.
+pub async fn listen(endpoint: &str) -> Result<Listener, TransportError> {
+    Listener::new(Config::default(), TransportConfig::default())
+        .and(endpoint)
+        .await
+}
+
+/// Accepts connections, at any number of endpoints of any kinds.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use sessionwire::{Config, Listener};
+/// use sessionwire::transport::TransportConfig;
+///
+/// let listener = Listener::new(Config::default(), TransportConfig::default())
+///     .and("tcp://127.0.0.1:0").await?
+///     .and("memory://both").await?;
+/// assert_eq!(listener.endpoints().len(), 2);
+/// # Ok::<(), sessionwire::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    listeners: Vec<transport::Listener>,
+    endpoints: Vec<Endpoint>,
+    handshakes: FuturesUnordered<Handshake>,
+    config: Config,
+    transport: TransportConfig,
+}
+
+/// What a handshake comes to.
+type Handshaken = Result<Established, TransportError>;
+#[cfg(not(target_family = "wasm"))]
+type Handshake = Pin<Box<dyn Future<Output = Handshaken> + Send>>;
+#[cfg(target_family = "wasm")]
+type Handshake = Pin<Box<dyn Future<Output = Handshaken>>>;
+
+impl Listener {
+    /// A listener that listens nowhere yet.
+    pub fn new(config: Config, transport: TransportConfig) -> Self {
+        Self {
+            listeners: Vec::new(),
+            endpoints: Vec::new(),
+            handshakes: FuturesUnordered::new(),
+            config,
+            transport,
+        }
+    }
+
+    /// Listens at one more endpoint.
+    pub async fn and(mut self, endpoint: &str) -> Result<Self, TransportError> {
+        let listener = transport::Listener::bind(&endpoint.parse()?, &self.transport).await?;
+        self.endpoints.push(listener.endpoint().clone());
+        self.listeners.push(listener);
+        Ok(self)
+    }
+
+    /// Where it listens, with the real ports.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Waits for the next connection, its transport's handshake done and its driver spawned.
+    ///
+    /// Handshakes go on side by side while this is polled, so a slow client holds up nobody; those
+    /// that fail are logged and forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Only what no later call can mend: errors of one client, and shortages that pass, are not.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled `accept` has lost no connection.
+    pub async fn accept(&mut self) -> Result<Connection, TransportError> {
+        loop {
+            let room = self.handshakes.len() < self.transport.max_pending_handshakes;
+            match next(&mut self.listeners, &mut self.handshakes, room).await {
+                Next::Incoming(incoming) => self.handshakes.push(boxed(incoming?.handshake())),
+                Next::Established(Ok(established)) => {
+                    return Ok(start(established, Role::Acceptor, self.config.clone()));
+                }
+                Next::Established(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+            }
+        }
+    }
+}
+
+enum Next {
+    Incoming(Result<transport::Incoming, TransportError>),
+    Established(Handshaken),
+}
+
+async fn next(
+    listeners: &mut [transport::Listener],
+    handshakes: &mut FuturesUnordered<Handshake>,
+    room: bool,
+) -> Next {
+    let mut accepts: FuturesUnordered<_> = listeners
+        .iter_mut()
+        .map(transport::Listener::accept)
+        .collect();
+    let mut accepts = pin!(accepts.by_ref());
+    poll_fn(|context| {
+        if let Poll::Ready(Some(handshaken)) = handshakes.poll_next_unpin(context) {
+            return Poll::Ready(Next::Established(handshaken));
+        }
+        if room && let Poll::Ready(Some(incoming)) = accepts.poll_next_unpin(context) {
+            return Poll::Ready(Next::Incoming(incoming));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn boxed(handshake: impl Future<Output = Handshaken> + MaybeSend + 'static) -> Handshake {
+    Box::pin(handshake)
+}
+
+fn start(established: Established, role: Role, config: Config) -> Connection {
+    let Established { stream, info, .. } = established;
+    let (connection, driver) =
+        Connection::start(stream, role, config, info, crate::runtime::current());
+    driver.spawn();
+    connection
+}

@@ -1,0 +1,136 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::code::Code;
+use super::connection::{Connection, IncomingChannel};
+use super::error::ConnectionError;
+use super::raw::RawChannel;
+use super::typed::Channel;
+use crate::runtime::{self, MaybeSend, MaybeSync, Task};
+
+/// Which handler speaks which protocol, by name.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use sessionwire::{Channel, ChannelError, Connection, Router};
+///
+/// async fn double(mut channel: Channel<u64, u64>) -> Result<(), ChannelError> {
+///     while let Some(number) = channel.recv().await? {
+///         channel.send(&(number * 2)).await?;
+///     }
+///     channel.finish();
+///     Ok(())
+/// }
+///
+/// let router = Router::new().on("double/1", double);
+/// let (here, there) = Connection::pair();
+/// async_std::task::spawn(async move { router.serve(&there).await });
+///
+/// let mut channel: Channel<u64, u64> = here.open("double/1").await?;
+/// channel.send(&21).await?;
+/// assert_eq!(channel.recv().await?, Some(42));
+///
+/// let mut unknown: Channel<u64, u64> = here.open("treble/1").await?;
+/// println!("{}", unknown.recv().await.unwrap_err());
+/// # Ok::<(), sessionwire::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Default)]
+pub struct Router {
+    handlers: BTreeMap<String, Box<dyn Handle>>,
+}
+
+impl Router {
+    /// A router that knows no protocol.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hands channels of `protocol` to `handler`, as channels of values.
+    ///
+    /// Each channel's handler runs in a task of its own; an error that it returns is logged.
+    #[must_use]
+    pub fn on<Tx, Rx, Handler, Running, Error>(self, protocol: &str, handler: Handler) -> Self
+    where
+        Tx: Serialize + 'static,
+        Rx: DeserializeOwned + 'static,
+        Handler: Fn(Channel<Tx, Rx>) -> Running + MaybeSend + MaybeSync + 'static,
+        Running: Future<Output = Result<(), Error>> + MaybeSend + 'static,
+        Error: fmt::Display,
+    {
+        self.on_raw(protocol, move |channel| handler(Channel::from_raw(channel)))
+    }
+
+    /// Hands channels of `protocol` to `handler`, as channels of raw messages.
+    #[must_use]
+    pub fn on_raw<Handler, Running, Error>(mut self, protocol: &str, handler: Handler) -> Self
+    where
+        Handler: Fn(RawChannel) -> Running + MaybeSend + MaybeSync + 'static,
+        Running: Future<Output = Result<(), Error>> + MaybeSend + 'static,
+        Error: fmt::Display,
+    {
+        let handle = move |channel: RawChannel| -> Task {
+            let running = handler(channel);
+            Box::pin(async move {
+                if let Err(error) = running.await {
+                    tracing::debug!(%error, "a handler failed");
+                }
+            })
+        };
+        self.handlers.insert(protocol.to_owned(), Box::new(handle));
+        self
+    }
+
+    /// Accepts the channels of a connection until it ends.
+    ///
+    /// A channel for another protocol is refused with [`Code::UNKNOWN_PROTOCOL`].
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended, unless someone wanted it to.
+    ///
+    /// # Cancel safety
+    ///
+    /// Channels that were accepted go on when this is cancelled.
+    pub async fn serve(&self, connection: &Connection) -> Result<(), ConnectionError> {
+        let runtime = runtime::current();
+        while let Some(channel) = connection.accept().await? {
+            if let Some(task) = self.handle(channel) {
+                runtime.spawn(task);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands one channel to its handler, answers the handler's task; refuses it if there is none.
+    pub fn handle(&self, channel: IncomingChannel) -> Option<Task> {
+        let Some(handler) = self.handlers.get(channel.protocol()) else {
+            let reason = format!("no protocol {:?} here", channel.protocol());
+            channel.refuse(Code::UNKNOWN_PROTOCOL, &reason);
+            return None;
+        };
+        Some(handler.handle(channel.accept_raw()))
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_list()
+            .entries(self.handlers.keys())
+            .finish()
+    }
+}
+
+trait Handle: MaybeSend + MaybeSync {
+    fn handle(&self, channel: RawChannel) -> Task;
+}
+
+impl<Handler: Fn(RawChannel) -> Task + MaybeSend + MaybeSync> Handle for Handler {
+    fn handle(&self, channel: RawChannel) -> Task {
+        self(channel)
+    }
+}
