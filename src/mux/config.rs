@@ -53,7 +53,7 @@ impl Default for Config {
             max_window: 16 * 1024 * 1024,
             receive_memory: 64 * 1024 * 1024,
             channel_send_buffer: 256 * 1024,
-            send_memory: 4 * 1024 * 1024,
+            send_memory: 1024 * 1024,
             hello_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(45),
@@ -144,7 +144,11 @@ impl Config {
         self
     }
 
-    /// The bytes of all channels that may wait to be sent before every `send` waits. Default 4 MiB.
+    /// The bytes of all channels that may wait to be sent before every `send` waits. Default 1 MiB.
+    ///
+    /// What waits for the peer's credit does not count: it is bounded by
+    /// [`channel_send_buffer`](Self::channel_send_buffer) alone. More than fits in the processor's
+    /// cache makes a connection slower.
     #[must_use]
     pub fn send_memory(mut self, bytes: usize) -> Self {
         self.send_memory = bytes.max(1);

@@ -362,12 +362,15 @@ impl RawReceiver {
             .saturating_add(FRAME_COST);
         self.consumed = self.consumed.saturating_add(cost);
         if self.consumed >= self.report_at {
-            // Not worth waiting for: the next refill of the inbox reports it at the latest.
-            let (key, consumed) = (self.handle.key, self.consumed);
-            let reported = self
-                .handle
-                .shared
-                .try_with(|state| state.machine.consumed(key, consumed));
+            let (shared, key, consumed) = (&self.handle.shared, self.handle.key, self.consumed);
+            let report = |state: &mut State| state.machine.consumed(key, consumed);
+            // The next refill of the inbox reports it at the latest, so a little is not worth
+            // waiting for.
+            let reported = if consumed >= 2 * self.report_at {
+                Some(shared.with(report))
+            } else {
+                shared.try_with(report)
+            };
             if reported.is_some() {
                 self.consumed = 0;
             }

@@ -158,11 +158,11 @@ impl Machine {
         let before = slot.sending.queue.bytes();
         queue(slot);
         let batches = self.send_queued / BATCH;
-        self.send_queued += slot.sending.queue.bytes() - before;
         self.statistics.messages_sent += 1;
         if slot.sending.blocked_since.is_some() {
             return Ok(Room::Free);
         }
+        self.send_queued += slot.sending.queue.bytes() - before;
         self.schedule
             .ready(key, &mut slot.sending.turn, slot.priority);
         let gathered = self.send_queued / BATCH > batches && self.deadlines.stalled_since.is_none();
@@ -256,6 +256,7 @@ impl Machine {
         if released > 0 {
             self.shared_memory += released as usize;
             self.lend_memory();
+            self.want_memory(key);
         }
         self.note_credit(key);
     }

@@ -6,7 +6,7 @@ use crate::mux::statistics::RoundTrip;
 use crate::runtime::Instant;
 
 /// Pings at the start, because the first one often measures how a process warms up.
-const FIRST_PINGS: u64 = 3;
+const FIRST_PINGS: u64 = 8;
 
 /// Pings, one in flight at a time, and what their answers tell.
 #[derive(Debug)]

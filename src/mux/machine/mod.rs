@@ -70,6 +70,9 @@ pub(crate) struct Machine {
     /// What windows that grow and large messages may still borrow.
     shared_memory: usize,
     waiting_for_memory: VecDeque<usize>,
+    /// Bytes queued on channels that have credit: what the connection's send buffer holds. Those of
+    /// a channel that waits for the peer count against that channel alone, or a peer that does not
+    /// read one channel could keep all others from sending.
     send_queued: usize,
     waiting_for_room: Vec<usize>,
     keepalive: KeepAlive,
@@ -241,7 +244,11 @@ impl Machine {
         Statistics {
             round_trip: self.keepalive.round_trip(),
             open_channels: self.slots.len(),
-            send_queued: self.send_queued,
+            send_queued: self
+                .slots
+                .iter()
+                .map(|(_, slot)| slot.sending.queue.bytes())
+                .sum(),
             receive_borrowed: borrowed,
             ..self.statistics.clone()
         }
@@ -342,7 +349,9 @@ impl Machine {
         if !slot.over && (slot.is_finished() || slot.reset.is_some()) {
             slot.over = true;
             self.live = self.live.saturating_sub(1);
-            self.send_queued = self.send_queued.saturating_sub(slot.sending.queue.clear());
+            let counted = slot.sending.counted();
+            self.send_queued = self.send_queued.saturating_sub(counted);
+            slot.sending.queue.clear();
             self.schedule.remove(key, &mut slot.sending.turn);
             slot.receiving.parts = queue::Parts::default();
             // Frames that the peer sent before it learns of the end: data up to the credit it had,

@@ -249,8 +249,10 @@ impl Machine {
             return Ok(());
         };
         if slot.sending.state.stopped_by_peer(Code::from_wire(code)) {
-            let dropped = slot.sending.queue.clear();
-            self.send_queued = self.send_queued.saturating_sub(dropped);
+            let counted = slot.sending.counted();
+            self.send_queued = self.send_queued.saturating_sub(counted);
+            slot.sending.queue.clear();
+            slot.sending.blocked_since = None;
             wake_writer(&mut self.wakes, key, slot);
             self.note_data(key);
             self.wake_waiting_for_room();
@@ -438,7 +440,7 @@ impl Machine {
     }
 
     /// A message comes in parts: more may have to be let in than the window allows.
-    fn want_memory(&mut self, key: usize) {
+    pub(super) fn want_memory(&mut self, key: usize) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
@@ -504,6 +506,7 @@ impl Machine {
         };
         if let Some(since) = slot.sending.blocked_since.take() {
             self.statistics.blocked_by_credit += now.saturating_duration_since(since);
+            self.send_queued += slot.sending.queue.bytes();
         }
         self.note_data(key);
     }

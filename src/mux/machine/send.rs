@@ -137,6 +137,11 @@ impl Machine {
             let limits = Limits {
                 first: self.config.window,
                 max: self.config.max_window,
+                max_starved: self
+                    .config
+                    .window
+                    .saturating_mul(4)
+                    .min(self.config.max_window),
             };
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
@@ -167,7 +172,12 @@ impl Machine {
                 });
             }
             if control.credit && !slot.over {
-                receive.tune(now, round_trip, limits, &mut self.shared_memory);
+                // What one large message needs is not lent to windows, or it could wait for ever.
+                let kept = self.config.max_message_size as usize;
+                let mut shared = self.shared_memory.saturating_sub(kept);
+                let before = shared;
+                receive.tune(now, round_trip, limits, &mut shared);
+                self.shared_memory = self.shared_memory + shared - before;
                 let bytes = receive.grant(now);
                 if bytes > 0 {
                     put(Frame::Credit { channel, bytes });
@@ -230,6 +240,7 @@ impl Machine {
             self.schedule
                 .sent(key, &mut sending.turn, slot.priority, sent, after);
             if moved.stopped == Stopped::NoCredit {
+                self.send_queued = self.send_queued.saturating_sub(sending.queue.bytes());
                 sending.blocked_since.get_or_insert(now);
             }
             // A sender goes on when half of its buffer is free, and not for every frame.
