@@ -7,7 +7,10 @@ use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
+use crate::codec::varint::{VarintError, put_u32, put_u64, take_u32, take_u64};
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of the length before every body.
 pub(crate) const LENGTH_PREFIX: usize = 4;
@@ -317,12 +320,20 @@ fn byte(input: &mut &[u8]) -> Result<u8, FrameError> {
 
 #[inline]
 fn number(input: &mut &[u8]) -> Result<u32, FrameError> {
-    take_u32(input).map_err(|_| FrameError::Number)
+    take_u32(input).map_err(no_number)
 }
 
 #[inline]
 fn long_number(input: &mut &[u8]) -> Result<u64, FrameError> {
-    take_u64(input).map_err(|_| FrameError::Number)
+    take_u64(input).map_err(no_number)
+}
+
+#[cold]
+fn no_number(error: VarintError) -> FrameError {
+    match error {
+        VarintError::Truncated { .. } => FrameError::Truncated,
+        VarintError::NotCanonical { .. } | VarintError::TooWide { .. } => FrameError::Number,
+    }
 }
 
 #[inline]
