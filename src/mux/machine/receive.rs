@@ -533,8 +533,10 @@ impl Machine {
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));
         slot.receiving.parts = queue::Parts::default();
         if std::mem::take(&mut slot.control.open) {
-            // The peer has never heard of it.
+            // The peer has never heard of it, is not to hear of its end, and does not count it.
+            slot.control.stop = None;
             slot.control.reset = None;
+            self.opened.here = self.opened.here.saturating_sub(1);
         } else {
             slot.control.reset = Some(Box::new((code, reason.to_owned())));
             self.note_control(key);
