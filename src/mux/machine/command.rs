@@ -95,6 +95,8 @@ impl Machine {
             slot.control.accept = true;
             slot.receiving.window.open_fully();
             self.note_control(key);
+            // A long message may have taken all credit before, and nothing else would grant more.
+            self.note_credit(key);
         }
     }
 
