@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::slot::Slot;
 use super::state::ReceiveState;
 use super::window::{FLOOR_WINDOW, FRAME_COST, MAX_WINDOW, ReceiveWindow};
-use super::{Machine, Phase, queue, wake_reader, wake_writer};
+use super::{LAST_NUMBER, Machine, Phase, queue, wake_reader, wake_writer};
 use crate::mux::code::Code;
 use crate::mux::config::{FLOOR_CHANNELS, FLOOR_FRAME};
 use crate::mux::error::{ChannelError, ConnectionError, Violation};
@@ -155,11 +155,16 @@ impl Machine {
         protocol: &str,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        if !self.role.peer_opens(number) || number <= self.opened.highest_there {
+        let is_next = number > self.opened.highest_there && number <= LAST_NUMBER;
+        if !self.role.peer_opens(number) || !is_next {
             return Err(Violation::ChannelNumber(number).into());
         }
         if window > MAX_WINDOW {
             return Err(Violation::CreditOverflow(number).into());
+        }
+        // Our sender waits for credit for 4 KiB: with less, both ends could wait for ever.
+        if window < FLOOR_WINDOW {
+            return Err(out_of_order(number, "an Open with a window below the least"));
         }
         self.opened.there += 1;
         if self.opened.there > self.opened.allowed_there {
@@ -213,6 +218,9 @@ impl Machine {
                 channel: number,
                 what: "an Accept with a window below the least",
             })?;
+        if window > MAX_WINDOW {
+            return Err(Violation::CreditOverflow(number).into());
+        }
         slot.sending
             .credit
             .add(more)
