@@ -222,6 +222,7 @@ impl ReceiveWindow {
             .saturating_sub(self.outstanding)
             .saturating_sub(self.held)
             .saturating_sub(self.partial)
+            .min(MAX_WINDOW.saturating_sub(self.outstanding))
     }
 }
 
