@@ -44,7 +44,8 @@ impl Machine {
 
     /// The transport has ended: cleanly if the peer had said so.
     pub(crate) fn handle_end_of_stream(&mut self) {
-        if self.peer.draining {
+        let drained = self.control.said_go_away && self.live == 0;
+        if self.peer.draining || drained {
             self.end(ConnectionError::ClosedByPeer {
                 code: Code::NONE,
                 reason: "".into(),
