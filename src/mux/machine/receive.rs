@@ -92,8 +92,10 @@ impl Machine {
                 reason,
             } => self.on_reset(channel, code, reason, now)?,
             Frame::Ping { nonce } => {
-                self.charge(now)?;
-                self.control.pong = Some(nonce);
+                // One at a time is fair, however short the way; it takes the place of the last.
+                if self.control.pong.replace(nonce).is_some() {
+                    self.charge(now)?;
+                }
             }
             Frame::Pong { nonce } => {
                 if self.keepalive.pong(nonce, now) {
