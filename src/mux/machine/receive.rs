@@ -111,7 +111,7 @@ impl Machine {
             } => self.on_go_away(last_channel, code, reason, now)?,
             Frame::Hello(hello) => self.on_hello(&hello)?,
             Frame::Allow { channels } => {
-                if channels < self.peer.allows {
+                if channels <= self.peer.allows {
                     self.charge(now)?;
                 }
                 self.peer.allows = self.peer.allows.max(channels);
@@ -490,7 +490,8 @@ impl Machine {
     /// A frame for a channel that is gone: what was on its way is forgiven, more is not.
     fn stale(&mut self, cost: u32, now: Instant) -> Result<(), ConnectionError> {
         self.statistics.stale_frames += 1;
-        match self.stale_allowance.checked_sub(u64::from(cost)) {
+        // A FINISH is free on a channel, but not without end on channels that are gone.
+        match self.stale_allowance.checked_sub(u64::from(cost.max(1))) {
             Some(left) => {
                 self.stale_allowance = left;
                 Ok(())
