@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::slot::Slot;
+use super::slot::{Control, Slot};
 use super::state::ReceiveState;
 use super::window::{FLOOR_WINDOW, FRAME_COST, MAX_WINDOW, ReceiveWindow};
 use super::{LAST_NUMBER, Machine, Phase, queue, wake_reader, wake_writer};
@@ -334,6 +334,10 @@ impl Machine {
                     code: Code::SHUTDOWN,
                     reason,
                 }));
+                slot.control = Control {
+                    queued: slot.control.queued,
+                    ..Control::default()
+                };
             }
             self.signals.accepted = true;
             self.settle(key);
