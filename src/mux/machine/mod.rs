@@ -377,12 +377,17 @@ impl Machine {
             self.signals.places = true;
         } else {
             self.opened.there_now = self.opened.there_now.saturating_sub(1);
-            let allowed = self.allowed_there();
-            let news = allowed.saturating_sub(self.opened.allowed_there);
-            let exhausted = self.opened.there >= self.opened.allowed_there;
-            self.control.allow |= news >= self.config.max_channels / 4 || exhausted;
+            self.note_allow();
         }
         self.lend_memory();
+    }
+
+    /// Notes that the peer is to be allowed more channels, if a quarter is free or it has none left.
+    fn note_allow(&mut self) {
+        let allowed = self.allowed_there();
+        let news = allowed.saturating_sub(self.opened.allowed_there);
+        let exhausted = self.opened.there >= self.opened.allowed_there;
+        self.control.allow |= news >= self.config.max_channels / 4 || (exhausted && news > 0);
     }
 
     /// How many channels the peer may have opened in all, by what is free now.

@@ -167,7 +167,10 @@ impl Machine {
         }
         // Our sender waits for credit for 4 KiB: with less, both ends could wait for ever.
         if window < FLOOR_WINDOW {
-            return Err(out_of_order(number, "an Open with a window below the least"));
+            return Err(out_of_order(
+                number,
+                "an Open with a window below the least",
+            ));
         }
         self.opened.there += 1;
         if self.opened.there > self.opened.allowed_there {
@@ -199,6 +202,7 @@ impl Machine {
             self.backlog.push_back(key);
             self.signals.incoming = true;
         }
+        self.note_allow();
         Ok(())
     }
 
