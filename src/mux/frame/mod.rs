@@ -296,7 +296,7 @@ pub(crate) fn put_data_header(out: &mut BytesMut, channel: u32, flags: u8, paylo
     rest.put_u8(flags);
     put_u64(&mut rest, payload as u64);
     let used = room - rest.len();
-    out.put_u32((used + payload) as u32);
+    out.put_u32(u32::try_from(used + payload).unwrap_or(u32::MAX));
     out.put_slice(body.get(..used).unwrap_or_default());
 }
 
