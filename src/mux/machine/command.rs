@@ -244,6 +244,8 @@ impl Machine {
         }
         match (&slot.reset, &self.outcome) {
             (Some(error), _) => Err((**error).clone()),
+            // Finished on both sides: the peer took all and needs not say so any more.
+            (None, _) if slot.over => Ok(true),
             (None, Some(error)) => Err(error.clone().into()),
             (None, None) => Ok(false),
         }

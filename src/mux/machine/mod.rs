@@ -336,6 +336,7 @@ impl Machine {
         };
         if !slot.over && (slot.is_finished() || slot.reset.is_some()) {
             slot.over = true;
+            self.signals.accepted |= slot.opened_here && !slot.accepted;
             self.live = self.live.saturating_sub(1);
             self.send_queued = self.send_queued.saturating_sub(slot.sending.queue.clear());
             self.schedule.remove(key, &mut slot.sending.turn);
