@@ -11,7 +11,7 @@ use futures::{AsyncReadExt as _, AsyncWriteExt as _, poll};
 use sessionwire::codec::varint::{put_u32, take_u32};
 use sessionwire::mux::Driver;
 use sessionwire::transport::{MemoryStream, pipe};
-use sessionwire::{Config, Connection, Role};
+use sessionwire::{ChannelError, Config, Connection, RawChannel, Role, Router};
 
 const HELLO: &[u8] = b"\x09swir\x01\x01\xfb\x00\x40\xfc\x00\x00\x10\x00\x10\x00\x00\x00";
 const DATA: u32 = 0;
@@ -256,6 +256,86 @@ fn places_are_allowed_again_one_for_each_channel_that_ended() {
 }
 
 #[test]
+fn the_walk_through_of_the_document_is_what_happens() {
+    block_on(async {
+        let (connection, driver, mut peer) = start(Role::Acceptor, Config::default());
+        task::spawn(driver);
+        let router = Router::new().on_raw("echo/1", echo);
+        let serving = task::spawn(async move { router.serve(&connection).await });
+        for (name, frame) in walk_through() {
+            let (of_server, body) = (name.starts_with("walk-server-"), frame[4..].to_vec());
+            if of_server {
+                assert_eq!(peer.next().await, Some(body), "{name}");
+            } else {
+                peer.stream.write_all(&frame).await.unwrap();
+            }
+        }
+        peer.stream.close().await.unwrap();
+        assert_eq!(peer.next().await, None);
+        serving.await.unwrap();
+    });
+}
+
+#[test]
+fn a_channel_that_wants_no_answer_is_over_without_accept() {
+    block_on(async {
+        let (connection, driver, mut peer) = start(Role::Acceptor, Config::default());
+        task::spawn(driver);
+        peer.send(HELLO).await;
+        peer.open(1, 65_536).await;
+        for body in [data(1, 1, 5), data(1, 2, 0), frame(&[STOP, 1, 0])] {
+            peer.send(&body).await;
+        }
+        let answer = peer.until(|body| tag(body) == DATA).await;
+        assert_eq!(answer, data(1, 2, 0));
+        let mut channel = connection.accept().await.unwrap().unwrap().accept_raw();
+        assert_eq!(
+            channel.recv().await.unwrap().as_deref(),
+            Some(&b"xxxxx"[..])
+        );
+        assert_eq!(channel.recv().await.unwrap(), None);
+        drop(channel);
+        peer.settled().await;
+    });
+}
+
+#[test]
+fn a_stop_that_meets_the_finish_is_no_abuse() {
+    block_on(async {
+        let config = Config::default().max_channels(1024);
+        let (connection, driver, mut peer) = start(Role::Acceptor, config);
+        task::spawn(driver);
+        peer.send(HELLO).await;
+        let mut channels = Vec::new();
+        for number in (1..1000).step_by(2) {
+            peer.open(number, 65_536).await;
+            let mut channel = connection.accept().await.unwrap().unwrap().accept_raw();
+            channel.finish();
+            channels.push(channel);
+            peer.until(|body| tag(body) == DATA).await;
+            peer.send(&frame(&[STOP, number, 0])).await;
+        }
+        peer.settled().await;
+    });
+}
+
+#[test]
+fn nobody_waits_for_an_accept_that_does_not_come() {
+    block_on(async {
+        let (connection, driver, mut peer) = start(Role::Dialer, Config::default());
+        task::spawn(driver);
+        peer.send(HELLO).await;
+        let (mut sender, receiver) = connection.open_raw("load").await.unwrap().split();
+        sender.finish();
+        drop(receiver);
+        peer.until(|body| tag(body) == STOP).await;
+        peer.send(&data(1, 2, 0)).await;
+        let accepted = async_std::future::timeout(Duration::from_secs(5), sender.accepted());
+        accepted.await.expect("waits").unwrap();
+    });
+}
+
+#[test]
 fn there_is_no_goodbye_to_a_fatal_one() {
     block_on(async {
         let (connection, driver, mut peer) = start(Role::Acceptor, Config::default());
@@ -269,7 +349,37 @@ fn there_is_no_goodbye_to_a_fatal_one() {
     });
 }
 
-/// The code and `last_channel` of the GoAway that these frames after Hello are answered with.
+async fn echo(mut channel: RawChannel) -> Result<(), ChannelError> {
+    while let Some(message) = channel.recv().await? {
+        channel
+            .send(message)
+            .await
+            .map_err(|refused| refused.error)?;
+    }
+    channel.finish();
+    Ok(())
+}
+
+/// The names and the bytes of the frames of the document's minimal client and its server.
+fn walk_through() -> Vec<(&'static str, Vec<u8>)> {
+    let lines = include_str!("../docs/wire.md").lines();
+    lines
+        .filter(|line| line.starts_with("walk-"))
+        .map(|line| {
+            let (name, rest) = line.split_once(" = ").expect("as in the document");
+            let hex = rest
+                .split(" : ")
+                .next()
+                .expect("as in the document")
+                .replace(' ', "");
+            let byte =
+                |place| u8::from_str_radix(&hex[place..place + 2], 16).expect("as in the document");
+            (name, (0..hex.len()).step_by(2).map(byte).collect())
+        })
+        .collect()
+}
+
+/// The code and `last_channel` of the `GoAway` that these frames after Hello are answered with.
 async fn ending_of(role: Role, bodies: &[Vec<u8>]) -> (u32, u32) {
     let (connection, driver, mut peer) = start(role, Config::default());
     task::spawn(driver);
@@ -315,7 +425,10 @@ impl Peer {
         let mut prefix = [0; 4];
         self.stream.read_exact(&mut prefix).await.ok()?;
         let mut body = vec![0; u32::from_be_bytes(prefix) as usize];
-        self.stream.read_exact(&mut body).await.unwrap();
+        self.stream
+            .read_exact(&mut body)
+            .await
+            .expect("a whole frame");
         Some(body)
     }
 
@@ -356,13 +469,13 @@ fn frame(numbers: &[u32]) -> Vec<u8> {
 fn data(number: u32, flags: u8, length: usize) -> Vec<u8> {
     let mut body = frame(&[DATA, number]);
     body.push(flags);
-    put_u32(&mut body, u32::try_from(length).unwrap());
+    put_u32(&mut body, u32::try_from(length).expect("a number"));
     body.resize(body.len() + length, b'x');
     body
 }
 
 fn with_length(body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let length = u32::try_from(body.len()).expect("a number").to_be_bytes();
     [&length, body].concat()
 }
 
@@ -371,5 +484,7 @@ fn tag(body: &[u8]) -> u32 {
 }
 
 fn fields(mut body: &[u8], count: usize) -> Vec<u32> {
-    (0..count).map(|_| take_u32(&mut body).unwrap()).collect()
+    (0..count)
+        .map(|_| take_u32(&mut body).expect("a number"))
+        .collect()
 }

@@ -42,6 +42,18 @@ pub fn decode_frame(data: &[u8]) {
 const MOST_FED: usize = 8 * 1024 * 1024;
 /// The most bytes of frames that a machine may owe its peer when it was never let send.
 const MOST_OWED: usize = 64 * 1024;
+/// The bits of the stage: the machine is a dialer's;
+const DIALS: u8 = 1;
+/// it may send while it is fed, and not only at the end;
+const SENDS: u8 = 2;
+/// the application takes channels, reads them and sends back what it reads;
+const READS: u8 = 4;
+/// it opens some;
+const OPENS: u8 = 8;
+/// it drains the connection;
+const DRAINS: u8 = 16;
+/// the bytes are made into frames.
+const FRAMED: u8 = 32;
 const MAX_CHANNELS: usize = 16;
 const MAX_MESSAGE: usize = 256 * 1024;
 
@@ -61,7 +73,7 @@ pub fn connection_bytes(data: &[u8]) {
         return;
     };
     let mut run = Run::new(stage);
-    let mut feed = Feed::new(rest, stage & 0x20 != 0);
+    let mut feed = Feed::new(rest, stage & FRAMED != 0);
     let mut random = u32::from(split);
     while let Some(bytes) = feed.next() {
         let mut bytes = bytes.as_slice();
@@ -172,11 +184,8 @@ struct Run {
     /// What the machine has sent, which must be frames.
     sent: Input,
     now: Instant,
-    /// Lets the machine send while it is fed.
-    sends: bool,
-    /// Takes channels, reads them and sends back what it reads.
-    reads: bool,
-    drains: bool,
+    /// See the constants.
+    stage: u8,
     channels: Vec<usize>,
     /// Some channels have no handle any more and may have something to send when the connection
     /// ends: their slots stay as long as the machine.
@@ -187,7 +196,7 @@ struct Run {
 impl Run {
     fn new(stage: u8) -> Self {
         let now = Instant::now();
-        let role = if stage & 1 == 0 {
+        let role = if stage & DIALS == 0 {
             Role::Acceptor
         } else {
             Role::Dialer
@@ -198,18 +207,20 @@ impl Run {
             output: Transmit::default(),
             sent: Input::new(),
             now,
-            sends: stage & 2 != 0,
-            reads: stage & 4 != 0,
-            drains: stage & 16 != 0,
+            stage,
             channels: Vec::new(),
             // A drain refuses the channels that wait.
-            left_alone: stage & 16 != 0,
+            left_alone: stage & DRAINS != 0,
             turns: 0,
         };
-        if stage & 8 != 0 {
+        if stage & OPENS != 0 {
             run.open();
         }
         run
+    }
+
+    fn is(&self, bit: u8) -> bool {
+        self.stage & bit != 0
     }
 
     fn open(&mut self) {
@@ -253,17 +264,17 @@ impl Run {
         }
         while self.machine.poll_wake().is_some() {}
         self.machine.take_signals();
-        if self.reads {
+        if self.is(READS) {
             self.take_incoming();
             self.channels = std::mem::take(&mut self.channels)
                 .into_iter()
                 .filter(|&key| self.echo(key))
                 .collect();
         }
-        if self.drains && self.turns == 5 {
+        if self.is(DRAINS) && self.turns == 5 {
             self.machine.drain(self.now + Duration::from_secs(1));
         }
-        if self.sends {
+        if self.is(SENDS) {
             self.transmit();
         }
         let statistics = self.machine.statistics();
@@ -352,9 +363,9 @@ impl Run {
 
     /// The peer goes: everything must end, and nothing may be left.
     fn finish(mut self) {
-        if !self.sends {
+        if !self.is(SENDS) {
             let owed = self.transmit();
-            let queued = if self.reads { MOST_FED } else { 3 * 21_000 };
+            let queued = if self.is(READS) { MOST_FED } else { 3 * 21_000 };
             assert!(owed <= MOST_OWED + queued, "owes {owed}");
         }
         self.machine.handle_end_of_stream();
