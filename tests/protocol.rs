@@ -107,6 +107,57 @@ fn a_drain_ends_well_though_the_peer_closes_at_once() {
 }
 
 #[test]
+fn a_drain_ends_well_with_a_frame_still_to_send() {
+    block_on(async {
+        // So narrow that not even Hello goes through: this end has something to send all the time.
+        let (mut stream, other) = pipe(16);
+        let (connection, driver) = Connection::new(other, Role::Dialer, Config::default());
+        let mut channel = connection.open_raw("load").await.unwrap();
+        channel.finish();
+        let drained = connection.drain(Duration::from_secs(5));
+        let peer = async move {
+            let mut all = [
+                with_length(HELLO),
+                with_length(&frame(&[ACCEPT, 1, 65_536])),
+            ]
+            .concat();
+            for flags in [0, 0, 0, 0, 0, 1] {
+                all.extend(with_length(&data(1, flags, 16_000)));
+            }
+            all.extend(with_length(&data(1, 2, 0)));
+            stream.write_all(&all).await.unwrap();
+            stream.close().await.unwrap();
+            stream
+        };
+        // The drain first, so that its GoAway goes with the first frames.
+        let (drained, _stream) = futures::join!(drained, async {
+            task::spawn(driver);
+            peer.await
+        });
+        drained.unwrap();
+        assert_eq!(channel.recv().await.unwrap().unwrap().len(), 96_000);
+    });
+}
+
+#[test]
+fn what_was_opened_before_a_drain_goes_before_its_goodbye() {
+    block_on(async {
+        let (connection, driver, mut peer) = start(Role::Dialer, Config::default());
+        let mut channel = connection.open_raw("report").await.unwrap();
+        channel.send("all is well".into()).await.unwrap();
+        channel.finish();
+        let mut drained = pin!(connection.drain(Duration::from_secs(5)));
+        assert!(poll!(drained.as_mut()).is_pending());
+        task::spawn(driver);
+        peer.send(HELLO).await;
+        let first = peer
+            .until(|body| tag(body) == OPEN || tag(body) == GO_AWAY)
+            .await;
+        assert_eq!(tag(&first), OPEN);
+    });
+}
+
+#[test]
 fn pings_in_a_row_are_no_abuse() {
     block_on(async {
         let (here, _there) = Connection::pair();
