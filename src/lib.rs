@@ -8,6 +8,9 @@ pub mod transport;
 mod error;
 
 pub use self::error::Error;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub use self::mux::fuzzing as __fuzzing;
 pub use self::mux::{
     Channel, ChannelError, ChannelStream, Code, Config, Connection, ConnectionError, Driver,
     IncomingChannel, Listener, OpenError, Priority, RawChannel, Role, Router, connect,

@@ -100,6 +100,8 @@ impl Machine {
             slot.control.accept = true;
             slot.receiving.window.open_fully();
             self.note_control(key);
+            // A long message may have taken all credit before, and nothing else would grant more.
+            self.note_credit(key);
         }
     }
 
@@ -269,6 +271,8 @@ impl Machine {
         }
         match (&slot.reset, &self.outcome) {
             (Some(error), _) => Err((**error).clone()),
+            // Finished on both sides: the peer took all and needs not say so any more.
+            (None, _) if slot.over => Ok(true),
             (None, Some(error)) => Err(error.clone().into()),
             (None, None) => Ok(false),
         }

@@ -348,6 +348,7 @@ impl Machine {
         };
         if !slot.over && (slot.is_finished() || slot.reset.is_some()) {
             slot.over = true;
+            self.signals.accepted |= slot.opened_here && !slot.accepted;
             self.live = self.live.saturating_sub(1);
             let counted = slot.sending.counted();
             self.send_queued = self.send_queued.saturating_sub(counted);
@@ -391,12 +392,17 @@ impl Machine {
             self.signals.places = true;
         } else {
             self.opened.there_now = self.opened.there_now.saturating_sub(1);
-            let allowed = self.allowed_there();
-            let news = allowed.saturating_sub(self.opened.allowed_there);
-            let exhausted = self.opened.there >= self.opened.allowed_there;
-            self.control.allow |= news >= self.config.max_channels / 4 || exhausted;
+            self.note_allow();
         }
         self.lend_memory();
+    }
+
+    /// Notes that the peer is to be allowed more channels, if a quarter is free or it has none left.
+    fn note_allow(&mut self) {
+        let allowed = self.allowed_there();
+        let news = allowed.saturating_sub(self.opened.allowed_there);
+        let exhausted = self.opened.there >= self.opened.allowed_there;
+        self.control.allow |= news >= self.config.max_channels / 4 || (exhausted && news > 0);
     }
 
     /// How many channels the peer may have opened in all, by what is free now.

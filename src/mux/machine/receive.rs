@@ -4,10 +4,10 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::slot::Slot;
+use super::slot::{Control, Slot};
 use super::state::ReceiveState;
 use super::window::{FLOOR_WINDOW, FRAME_COST, MAX_WINDOW, ReceiveWindow};
-use super::{Machine, Phase, queue, wake_reader, wake_writer};
+use super::{LAST_NUMBER, Machine, Phase, queue, wake_reader, wake_writer};
 use crate::mux::code::Code;
 use crate::mux::config::{FLOOR_CHANNELS, FLOOR_FRAME};
 use crate::mux::error::{ChannelError, ConnectionError, Violation};
@@ -44,7 +44,8 @@ impl Machine {
 
     /// The transport has ended: cleanly if the peer had said so.
     pub(crate) fn handle_end_of_stream(&mut self) {
-        if self.peer.draining {
+        let drained = self.control.said_go_away && self.live == 0;
+        if self.peer.draining || drained {
             self.end(ConnectionError::ClosedByPeer {
                 code: Code::NONE,
                 reason: "".into(),
@@ -91,8 +92,10 @@ impl Machine {
                 reason,
             } => self.on_reset(channel, code, reason, now)?,
             Frame::Ping { nonce } => {
-                self.charge(now)?;
-                self.control.pong = Some(nonce);
+                // One at a time is fair, however short the way; it takes the place of the last.
+                if self.control.pong.replace(nonce).is_some() {
+                    self.charge(now)?;
+                }
             }
             Frame::Pong { nonce } => {
                 if self.keepalive.pong(nonce, now) {
@@ -108,7 +111,7 @@ impl Machine {
             } => self.on_go_away(last_channel, code, reason, now)?,
             Frame::Hello(hello) => self.on_hello(&hello)?,
             Frame::Allow { channels } => {
-                if channels < self.peer.allows {
+                if channels <= self.peer.allows {
                     self.charge(now)?;
                 }
                 self.peer.allows = self.peer.allows.max(channels);
@@ -155,11 +158,19 @@ impl Machine {
         protocol: &str,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        if !self.role.peer_opens(number) || number <= self.opened.highest_there {
+        let is_next = number > self.opened.highest_there && number <= LAST_NUMBER;
+        if !self.role.peer_opens(number) || !is_next {
             return Err(Violation::ChannelNumber(number).into());
         }
         if window > MAX_WINDOW {
             return Err(Violation::CreditOverflow(number).into());
+        }
+        // Our sender waits for credit for 4 KiB: with less, both ends could wait for ever.
+        if window < FLOOR_WINDOW {
+            return Err(out_of_order(
+                number,
+                "an Open with a window below the least",
+            ));
         }
         self.opened.there += 1;
         if self.opened.there > self.opened.allowed_there {
@@ -191,6 +202,7 @@ impl Machine {
             self.backlog.push_back(key);
             self.signals.incoming = true;
         }
+        self.note_allow();
         Ok(())
     }
 
@@ -213,6 +225,9 @@ impl Machine {
                 channel: number,
                 what: "an Accept with a window below the least",
             })?;
+        if window > MAX_WINDOW {
+            return Err(Violation::CreditOverflow(number).into());
+        }
         slot.sending
             .credit
             .add(more)
@@ -257,7 +272,7 @@ impl Machine {
             self.note_data(key);
             self.wake_waiting_for_room();
         } else {
-            self.charge(now)?;
+            self.stale(FRAME_COST, now)?;
         }
         Ok(())
     }
@@ -325,6 +340,10 @@ impl Machine {
                     code: Code::SHUTDOWN,
                     reason,
                 }));
+                slot.control = Control {
+                    queued: slot.control.queued,
+                    ..Control::default()
+                };
             }
             self.signals.accepted = true;
             self.settle(key);
@@ -356,7 +375,7 @@ impl Machine {
         } else {
             length.saturating_add(FRAME_COST)
         };
-        let key = if self.last_data.0 == number {
+        let key = if number != 0 && self.last_data.0 == number {
             self.last_data.1
         } else {
             let Some(key) = self.locate(number, cost, now)? else {
@@ -481,7 +500,8 @@ impl Machine {
     /// A frame for a channel that is gone: what was on its way is forgiven, more is not.
     fn stale(&mut self, cost: u32, now: Instant) -> Result<(), ConnectionError> {
         self.statistics.stale_frames += 1;
-        match self.stale_allowance.checked_sub(u64::from(cost)) {
+        // A FINISH is free on a channel, but not without end on channels that are gone.
+        match self.stale_allowance.checked_sub(u64::from(cost.max(1))) {
             Some(left) => {
                 self.stale_allowance = left;
                 Ok(())
@@ -536,8 +556,10 @@ impl Machine {
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));
         slot.receiving.parts = queue::Parts::default();
         if std::mem::take(&mut slot.control.open) {
-            // The peer has never heard of it.
+            // The peer has never heard of it, is not to hear of its end, and does not count it.
+            slot.control.stop = None;
             slot.control.reset = None;
+            self.opened.here = self.opened.here.saturating_sub(1);
         } else {
             slot.control.reset = Some(Box::new((code, reason.to_owned())));
             self.note_control(key);

@@ -4,7 +4,7 @@ use super::queue::Stopped;
 use super::receive::count;
 use super::schedule::After;
 use super::transmit::Transmit;
-use super::window::Limits;
+use super::window::{FRAME_COST, Limits};
 use super::{Machine, Phase, wake_writer};
 use crate::mux::frame::{FINISH, Frame, Hello, LENGTH_PREFIX, MAGIC, MAX_DATA_HEADER};
 use crate::runtime::Instant;
@@ -43,6 +43,10 @@ impl Machine {
             Phase::Running | Phase::Draining => {
                 self.put_connection_frames(now, out);
                 self.put_channel_controls(now, out);
+                if self.controls.is_empty() {
+                    // Behind every Open: the peer may be done when it comes.
+                    self.put_go_away(out);
+                }
                 self.put_data(now, out);
                 self.end_if_drained();
             }
@@ -91,7 +95,6 @@ impl Machine {
             self.opened.allowed_there = channels;
             self.put(&Frame::Allow { channels }, out);
         }
-        self.put_go_away(out);
     }
 
     fn put_hello(&mut self, out: &mut Transmit) {
@@ -249,6 +252,8 @@ impl Machine {
             }
             if moved.stopped == Stopped::Empty && slot.sending.state.drained() {
                 let channel = slot.number;
+                // A Stop may be on its way to meet it.
+                self.stale_allowance += u64::from(FRAME_COST);
                 self.put(
                     &Frame::Data {
                         channel,
