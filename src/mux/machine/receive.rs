@@ -532,6 +532,7 @@ impl Machine {
         }
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));
         slot.receiving.parts = queue::Parts::default();
+        slot.control.stop = None;
         if std::mem::take(&mut slot.control.open) {
             // The peer has never heard of it.
             slot.control.reset = None;
