@@ -534,8 +534,9 @@ impl Machine {
         slot.receiving.parts = queue::Parts::default();
         slot.control.stop = None;
         if std::mem::take(&mut slot.control.open) {
-            // The peer has never heard of it.
+            // The peer has never heard of it, and has not counted it.
             slot.control.reset = None;
+            self.opened.here = self.opened.here.saturating_sub(1);
         } else {
             slot.control.reset = Some(Box::new((code, reason.to_owned())));
             self.note_control(key);
