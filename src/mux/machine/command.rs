@@ -95,6 +95,7 @@ impl Machine {
             slot.control.accept = true;
             slot.receiving.window.open_fully();
             self.note_control(key);
+            self.note_credit(key);
         }
     }
 
