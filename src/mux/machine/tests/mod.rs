@@ -1,0 +1,10 @@
+//! The machine's rules, each held by a test: two machines on a fake wire, or one whose peer is the
+//! test.
+
+mod alone;
+mod application;
+mod check;
+mod messages;
+mod opening;
+mod pair;
+mod wire;
