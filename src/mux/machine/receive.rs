@@ -354,7 +354,7 @@ impl Machine {
         } else {
             length.saturating_add(FRAME_COST)
         };
-        let key = if self.last_data.0 == number {
+        let key = if self.last_data.0 == number && number != 0 {
             self.last_data.1
         } else {
             let Some(key) = self.locate(number, cost, now)? else {
