@@ -479,7 +479,10 @@ impl Machine {
     /// A frame for a channel that is gone: what was on its way is forgiven, more is not.
     fn stale(&mut self, cost: u32, now: Instant) -> Result<(), ConnectionError> {
         self.statistics.stale_frames += 1;
-        match self.stale_allowance.checked_sub(u64::from(cost)) {
+        match self
+            .stale_allowance
+            .checked_sub(u64::from(cost.max(FRAME_COST)))
+        {
             Some(left) => {
                 self.stale_allowance = left;
                 Ok(())
