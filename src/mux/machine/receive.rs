@@ -255,7 +255,7 @@ impl Machine {
             self.note_data(key);
             self.wake_waiting_for_room();
         } else {
-            self.charge(now)?;
+            self.stale(FRAME_COST, now)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::queue::Stopped;
 use super::receive::count;
 use super::schedule::After;
 use super::transmit::Transmit;
-use super::window::Limits;
+use super::window::{FRAME_COST, Limits};
 use super::{Machine, Phase, wake_writer};
 use crate::mux::frame::{FINISH, Frame, Hello, LENGTH_PREFIX, MAGIC, MAX_DATA_HEADER};
 use crate::runtime::Instant;
@@ -232,6 +232,8 @@ impl Machine {
             }
             if moved.stopped == Stopped::Empty && slot.sending.state.drained() {
                 let channel = slot.number;
+                // A Stop may cross it.
+                self.stale_allowance += u64::from(FRAME_COST);
                 self.put(
                     &Frame::Data {
                         channel,
