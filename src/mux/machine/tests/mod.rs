@@ -4,7 +4,9 @@
 mod alone;
 mod application;
 mod check;
+mod ending;
 mod messages;
 mod opening;
 mod pair;
+mod violations;
 mod wire;
