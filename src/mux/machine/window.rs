@@ -218,10 +218,13 @@ impl ReceiveWindow {
         } else {
             self.window
         };
+        // Never more than a window at once: credit that is left when a large message is complete
+        // must fit the window, or the reservation could not be given back.
         limit
-            .saturating_sub(self.outstanding)
             .saturating_sub(self.held)
             .saturating_sub(self.partial)
+            .min(self.window)
+            .saturating_sub(self.outstanding)
     }
 }
 
