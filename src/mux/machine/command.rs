@@ -230,6 +230,8 @@ impl Machine {
         let released = slot.receiving.window.release_reservation();
         if released > 0 {
             self.shared_memory += released as usize;
+            // The next message may have begun: it takes its place at the end of the line.
+            self.want_memory(key);
             self.lend_memory();
         }
         self.note_credit(key);

@@ -438,7 +438,7 @@ impl Machine {
     }
 
     /// A message comes in parts: more may have to be let in than the window allows.
-    fn want_memory(&mut self, key: usize) {
+    pub(super) fn want_memory(&mut self, key: usize) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };

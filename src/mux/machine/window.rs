@@ -77,6 +77,8 @@ pub(crate) struct ReceiveWindow {
     partial: u32,
     /// Taken from the shared memory so that a message larger than the window can arrive.
     reserved: u32,
+    /// The message that the reservation was made for is complete.
+    reservation_used: bool,
     granted_at: Option<Instant>,
 }
 
@@ -88,6 +90,7 @@ impl ReceiveWindow {
             held: 0,
             partial: 0,
             reserved: 0,
+            reservation_used: false,
             granted_at: None,
         }
     }
@@ -136,6 +139,7 @@ impl ReceiveWindow {
             .saturating_add(payload)
             .saturating_add(FRAME_COST);
         self.partial = 0;
+        self.reservation_used = self.reserved > 0;
     }
 
     /// Messages of `cost` together were read, each its bytes and [`FRAME_COST`].
@@ -160,8 +164,10 @@ impl ReceiveWindow {
 
     /// Gives the reservation back once the window alone covers everything.
     pub(crate) fn release_reservation(&mut self) -> u32 {
-        let covered = self.outstanding.saturating_add(self.held) <= self.window;
-        if self.partial == 0 && covered {
+        let used = self.outstanding.saturating_add(self.held);
+        let over = self.partial == 0 || self.reservation_used;
+        if over && used.saturating_add(self.partial) <= self.window {
+            self.reservation_used = false;
             std::mem::take(&mut self.reserved)
         } else {
             0
@@ -213,7 +219,7 @@ impl ReceiveWindow {
     }
 
     fn grantable(&self) -> u32 {
-        let limit = if self.partial > 0 {
+        let limit = if self.partial > 0 && !self.reservation_used {
             self.window.saturating_add(self.reserved)
         } else {
             self.window
