@@ -302,6 +302,7 @@ impl Machine {
             slot.control.stop = Some(code);
             self.note_control(key);
         }
+        self.return_memory(key);
     }
 
     /// Asks for a ping: answers the number that [`pings_answered`](Self::pings_answered) reaches.

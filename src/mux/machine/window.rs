@@ -153,6 +153,12 @@ impl ReceiveWindow {
         self.partial = 0;
     }
 
+    /// Nothing more will come; whole messages may still be read.
+    pub(crate) fn close(&mut self) {
+        self.outstanding = 0;
+        self.partial = 0;
+    }
+
     /// Whether a message in parts may need more than the window.
     pub(crate) fn wants_reservation(&self) -> bool {
         self.reserved == 0 && self.partial >= self.window / 4
