@@ -161,7 +161,13 @@ impl Machine {
                 });
             }
             if control.credit && !slot.over {
+                // Windows leave enough for one large message, or the line for it might never move.
+                let kept = self
+                    .shared_memory
+                    .min(self.config.max_message_size as usize);
+                self.shared_memory -= kept;
                 receive.tune(now, round_trip, limits, &mut self.shared_memory);
+                self.shared_memory += kept;
                 let bytes = receive.grant(now);
                 if bytes > 0 {
                     put(Frame::Credit { channel, bytes });
