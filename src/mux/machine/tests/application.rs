@@ -8,6 +8,7 @@ use crate::mux::error::ChannelError;
 use crate::mux::machine::queue::Inbox;
 use crate::mux::machine::window::FRAME_COST;
 use crate::mux::machine::{Machine, Received, Room, Wake};
+use crate::runtime::Instant;
 
 /// Both handles of a channel, and what is done with them.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Receiver {
     consumed: u32,
     report_at: u32,
     pub(super) received: Vec<Bytes>,
+    /// When each was received.
+    pub(super) times: Vec<Instant>,
     pub(super) end: Option<Result<(), ChannelError>>,
 }
 
@@ -62,6 +65,7 @@ impl Application {
                 consumed: 0,
                 report_at: machine.config().window / 4,
                 received: Vec::new(),
+                times: Vec::new(),
                 end: None,
             },
         }
@@ -84,9 +88,9 @@ impl Application {
     }
 
     /// Does what can be done, answers whether that was anything.
-    pub(super) fn act(&mut self, machine: &mut Machine) -> bool {
+    pub(super) fn act(&mut self, machine: &mut Machine, now: Instant) -> bool {
         let sent = self.sender.held && self.sender.act(self.key, machine);
-        let received = self.receiver.held && self.receiver.act(self.key, machine);
+        let received = self.receiver.held && self.receiver.act(self.key, machine, now);
         sent || received
     }
 
@@ -136,11 +140,12 @@ impl Sender {
 }
 
 impl Receiver {
-    fn act(&mut self, key: usize, machine: &mut Machine) -> bool {
+    fn act(&mut self, key: usize, machine: &mut Machine, now: Instant) -> bool {
         let mut moved = false;
         while self.appetite > 0 && self.end.is_none() {
             if let Some(message) = self.inbox.next() {
                 self.take(message, key, machine);
+                self.times.push(now);
                 moved = true;
                 continue;
             }

@@ -5,6 +5,7 @@ mod alone;
 mod application;
 mod check;
 mod ending;
+mod memory;
 mod messages;
 mod opening;
 mod pair;

@@ -155,7 +155,7 @@ impl Pair {
         for end in [HERE, THERE] {
             moved |= self.write(end, usize::MAX) > 0;
             moved |= self.read(end, usize::MAX) > 0;
-            moved |= self.ends[end].act();
+            moved |= self.ends[end].act(self.now);
         }
         moved
     }
@@ -420,7 +420,7 @@ impl End {
     }
 
     /// Wakes those who are to be woken and lets them act, answers whether anything moved.
-    fn act(&mut self) -> bool {
+    fn act(&mut self, now: Instant) -> bool {
         while let Some(wake) = self.machine.poll_wake() {
             for application in &mut self.applications {
                 application.woken(wake);
@@ -434,7 +434,7 @@ impl End {
         self.signals.ended |= signals.ended;
         let mut moved = false;
         for application in &mut self.applications {
-            moved |= application.act(&mut self.machine);
+            moved |= application.act(&mut self.machine, now);
         }
         moved
     }
