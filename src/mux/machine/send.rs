@@ -37,6 +37,10 @@ impl Machine {
             Phase::Running | Phase::Draining => {
                 self.put_connection_frames(now, out);
                 self.put_channel_controls(now, out);
+                // After every Open: a peer without channels ends the connection when it hears it.
+                if self.controls.is_empty() {
+                    self.put_go_away(out);
+                }
                 self.put_data(now, out);
                 self.end_if_drained();
             }
@@ -85,7 +89,6 @@ impl Machine {
             self.opened.allowed_there = channels;
             self.put(&Frame::Allow { channels }, out);
         }
-        self.put_go_away(out);
     }
 
     fn put_hello(&mut self, out: &mut Transmit) {
