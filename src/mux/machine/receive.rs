@@ -183,7 +183,9 @@ impl Machine {
             receive,
         );
         let key = self.insert(slot);
-        if self.backlog.len() >= self.config.accept_backlog {
+        if self.phase == Phase::Draining {
+            self.reset_here(key, Code::REFUSED, "the peer is draining");
+        } else if self.backlog.len() >= self.config.accept_backlog {
             self.statistics.refused += 1;
             self.charge(now)?;
             self.reset_here(key, Code::REFUSED, "too many channels wait to be accepted");
