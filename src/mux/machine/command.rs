@@ -332,6 +332,7 @@ impl Machine {
             self.control.go_away = Some((Code::NONE, String::new()));
             for key in std::mem::take(&mut self.backlog) {
                 self.reset_here(key, Code::REFUSED, "the peer is draining");
+                self.settle(key);
             }
         }
     }
