@@ -25,6 +25,7 @@ pub(super) struct Sender {
     awake: bool,
     pub(super) waiting: VecDeque<Bytes>,
     finishes: bool,
+    finished: bool,
     pub(super) sent: usize,
     pub(super) error: Option<ChannelError>,
 }
@@ -54,6 +55,7 @@ impl Application {
                 awake: true,
                 waiting: VecDeque::new(),
                 finishes: false,
+                finished: false,
                 sent: 0,
                 error: None,
             },
@@ -108,6 +110,11 @@ impl Application {
 }
 
 impl Sender {
+    /// Whether nothing more can be sent.
+    pub(super) fn is_done(&self) -> bool {
+        !self.held || self.finishes || self.finished || self.error.is_some()
+    }
+
     fn act(&mut self, key: usize, machine: &mut Machine) -> bool {
         if !self.awake {
             return false;
@@ -133,6 +140,7 @@ impl Sender {
         }
         if std::mem::take(&mut self.finishes) {
             machine.finish(key);
+            self.finished = true;
             moved = true;
         }
         moved

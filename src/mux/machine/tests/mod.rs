@@ -4,6 +4,7 @@
 mod alone;
 mod application;
 mod check;
+mod draining;
 mod ending;
 mod memory;
 mod messages;

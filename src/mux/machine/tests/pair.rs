@@ -256,8 +256,12 @@ impl Pair {
 
     pub(super) fn accept(&mut self, end: usize) -> Handle {
         let handle = self.take_incoming(end).expect("an incoming channel");
-        self.machine_and_key(handle, Machine::accept);
+        self.say_yes(handle);
         handle
+    }
+
+    pub(super) fn say_yes(&mut self, handle: Handle) {
+        self.machine_and_key(handle, Machine::accept);
     }
 
     /// A channel from here to there: both of its ends.
@@ -325,8 +329,10 @@ impl Pair {
         self.machine_and_key(handle, |machine, key| machine.reset(key, code, reason));
     }
 
+    /// Stops reading, which takes the handle.
     pub(super) fn stop(&mut self, handle: Handle, code: Code) {
         self.machine_and_key(handle, |machine, key| machine.stop(key, code));
+        self.drop_receiver(handle);
     }
 
     fn machine_and_key<T>(
@@ -420,7 +426,7 @@ impl End {
     }
 
     /// Wakes those who are to be woken and lets them act, answers whether anything moved.
-    fn act(&mut self, now: Instant) -> bool {
+    pub(super) fn act(&mut self, now: Instant) -> bool {
         while let Some(wake) = self.machine.poll_wake() {
             for application in &mut self.applications {
                 application.woken(wake);
