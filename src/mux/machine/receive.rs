@@ -49,6 +49,12 @@ impl Machine {
                 code: Code::NONE,
                 reason: "".into(),
             });
+        } else if self.control.said_go_away && self.live == 0 {
+            // The peer had heard our GoAway, and was done before we had sent our last frame.
+            self.end(ConnectionError::ClosedHere {
+                code: Code::NONE,
+                reason: "".into(),
+            });
         } else {
             let error = io::Error::new(
                 io::ErrorKind::UnexpectedEof,
