@@ -9,6 +9,7 @@ mod ending;
 mod memory;
 mod messages;
 mod opening;
+mod operations;
 mod pair;
 mod violations;
 mod wire;

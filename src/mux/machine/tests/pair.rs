@@ -1,5 +1,6 @@
 //! Two machines joined by a fake wire, in virtual time, and the applications that use them.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -326,13 +327,18 @@ impl Pair {
     }
 
     pub(super) fn reset(&mut self, handle: Handle, code: Code, reason: &str) {
-        self.machine_and_key(handle, |machine, key| machine.reset(key, code, reason));
+        let application = self.application(handle);
+        if application.sender.held || application.receiver.held {
+            self.machine_and_key(handle, |machine, key| machine.reset(key, code, reason));
+        }
     }
 
     /// Stops reading, which takes the handle.
     pub(super) fn stop(&mut self, handle: Handle, code: Code) {
-        self.machine_and_key(handle, |machine, key| machine.stop(key, code));
-        self.drop_receiver(handle);
+        if self.application(handle).receiver.held {
+            self.machine_and_key(handle, |machine, key| machine.stop(key, code));
+            self.drop_receiver(handle);
+        }
     }
 
     fn machine_and_key<T>(
@@ -446,9 +452,16 @@ impl End {
     }
 }
 
-/// A message of `length` bytes that differs from others in content.
+/// A message of up to 2 MiB that differs from others in content.
 pub(super) fn message(length: usize, seed: usize) -> Bytes {
-    (0..length)
-        .map(|place| (place.wrapping_mul(31) ^ place >> 8 ^ seed.wrapping_mul(97)) as u8)
-        .collect()
+    static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
+        let mut state = 1_u32;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..3 * 1024 * 1024).map(next).collect()
+    });
+    let start = seed.wrapping_mul(97) % (1024 * 1024);
+    NOISE.slice(start..start + length)
 }
