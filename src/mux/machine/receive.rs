@@ -97,8 +97,10 @@ impl Machine {
                 reason,
             } => self.on_reset(channel, code, reason, now)?,
             Frame::Ping { nonce } => {
-                self.charge(now)?;
-                self.control.pong = Some(nonce);
+                // A peer of ours waits for the answer before it asks again, however often it asks.
+                if self.control.pong.replace(nonce).is_some() {
+                    self.charge(now)?;
+                }
             }
             Frame::Pong { nonce } => {
                 if self.keepalive.pong(nonce, now) {
