@@ -1,6 +1,6 @@
 //! One machine whose peer is the test: for frames that no machine of ours would send.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::check::check_machine;
 use super::wire::{each_frame, flatten};
@@ -155,9 +155,4 @@ impl Alone {
         let outcome = self.machine.outcome();
         assert!(outcome.is_none(), "{outcome:?}");
     }
-}
-
-/// A buffer as the transport's reader would hand it over.
-pub(super) fn backing(bytes: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(bytes)
 }
