@@ -257,8 +257,9 @@ impl Machine {
         let released = slot.receiving.window.release_reservation();
         if released > 0 {
             self.shared_memory += released as usize;
-            self.lend_memory();
+            // The next message may have begun: it takes its place at the end of the line.
             self.want_memory(key);
+            self.lend_memory();
         }
         self.note_credit(key);
     }
@@ -330,6 +331,7 @@ impl Machine {
             slot.control.stop = Some(code);
             self.note_control(key);
         }
+        self.return_memory(key);
     }
 
     /// Asks for a ping: answers the number that [`pings_answered`](Self::pings_answered) reaches.
@@ -359,6 +361,7 @@ impl Machine {
             self.control.go_away = Some((Code::NONE, String::new()));
             for key in std::mem::take(&mut self.backlog) {
                 self.reset_here(key, Code::REFUSED, "the peer is draining");
+                self.settle(key);
             }
         }
     }

@@ -361,10 +361,15 @@ impl Machine {
             self.stale_allowance = self
                 .stale_allowance
                 .saturating_add(in_flight + 8 * u64::from(window::FRAME_COST));
+            slot.receiving.window.close();
             wake_reader(&mut self.wakes, key, slot);
             wake_writer(&mut self.wakes, key, slot);
+            self.return_memory(key);
         }
         let ended = self.outcome.is_some();
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
         let idle = !slot.control.queued || ended;
         if (slot.over || ended)
             && idle
@@ -414,6 +419,18 @@ impl Machine {
         self.opened.there.saturating_add(free)
     }
 
+    /// A channel needs no more memory for large messages: what it had goes to others.
+    fn return_memory(&mut self, key: usize) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        if std::mem::take(&mut slot.receiving.waits_for_memory) {
+            self.waiting_for_memory.retain(|&other| other != key);
+        }
+        self.shared_memory += slot.receiving.window.release_reservation() as usize;
+        self.lend_memory();
+    }
+
     /// Gives shared memory to the first channels in the line that it is enough for.
     fn lend_memory(&mut self) {
         let wanted = self.config.max_message_size;
@@ -425,6 +442,10 @@ impl Machine {
                 continue;
             };
             slot.receiving.waits_for_memory = false;
+            // The message may have found room in the window while it waited.
+            if !slot.receiving.window.wants_reservation() {
+                continue;
+            }
             slot.receiving.window.reserve(wanted);
             self.shared_memory -= wanted as usize;
             self.note_credit(key);

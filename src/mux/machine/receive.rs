@@ -50,6 +50,12 @@ impl Machine {
                 code: Code::NONE,
                 reason: "".into(),
             });
+        } else if self.control.said_go_away && self.live == 0 {
+            // The peer had heard our GoAway, and was done before we had sent our last frame.
+            self.end(ConnectionError::ClosedHere {
+                code: Code::NONE,
+                reason: "".into(),
+            });
         } else {
             let error = io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -92,7 +98,7 @@ impl Machine {
                 reason,
             } => self.on_reset(channel, code, reason, now)?,
             Frame::Ping { nonce } => {
-                // One at a time is fair, however short the way; it takes the place of the last.
+                // A peer of ours waits for the answer before it asks again, however often it asks.
                 if self.control.pong.replace(nonce).is_some() {
                     self.charge(now)?;
                 }
@@ -194,7 +200,9 @@ impl Machine {
             receive,
         );
         let key = self.insert(slot);
-        if self.backlog.len() >= self.config.accept_backlog {
+        if self.phase == Phase::Draining {
+            self.reset_here(key, Code::REFUSED, "the peer is draining");
+        } else if self.backlog.len() >= self.config.accept_backlog {
             self.statistics.refused += 1;
             self.charge(now)?;
             self.reset_here(key, Code::REFUSED, "too many channels wait to be accepted");
@@ -375,7 +383,7 @@ impl Machine {
         } else {
             length.saturating_add(FRAME_COST)
         };
-        let key = if number != 0 && self.last_data.0 == number {
+        let key = if self.last_data.0 == number && number != 0 {
             self.last_data.1
         } else {
             let Some(key) = self.locate(number, cost, now)? else {
@@ -500,8 +508,10 @@ impl Machine {
     /// A frame for a channel that is gone: what was on its way is forgiven, more is not.
     fn stale(&mut self, cost: u32, now: Instant) -> Result<(), ConnectionError> {
         self.statistics.stale_frames += 1;
-        // A FINISH is free on a channel, but not without end on channels that are gone.
-        match self.stale_allowance.checked_sub(u64::from(cost.max(1))) {
+        match self
+            .stale_allowance
+            .checked_sub(u64::from(cost.max(FRAME_COST)))
+        {
             Some(left) => {
                 self.stale_allowance = left;
                 Ok(())
@@ -555,9 +565,9 @@ impl Machine {
         }
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));
         slot.receiving.parts = queue::Parts::default();
+        slot.control.stop = None;
         if std::mem::take(&mut slot.control.open) {
-            // The peer has never heard of it, is not to hear of its end, and does not count it.
-            slot.control.stop = None;
+            // The peer has never heard of it, and has not counted it.
             slot.control.reset = None;
             self.opened.here = self.opened.here.saturating_sub(1);
         } else {

@@ -78,6 +78,10 @@ impl Schedule {
     ) {
         debug_assert_eq!(self.first(), Some(key));
         turn.deficit -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.is_alone() {
+            // Nobody had to wait for it.
+            turn.deficit = turn.deficit.max(0);
+        }
         let was_fresh = self.fresh.pop_front().is_some() || {
             self.busy.pop_front();
             false

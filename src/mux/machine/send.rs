@@ -43,8 +43,8 @@ impl Machine {
             Phase::Running | Phase::Draining => {
                 self.put_connection_frames(now, out);
                 self.put_channel_controls(now, out);
+                // After every Open: a peer without channels ends the connection when it hears it.
                 if self.controls.is_empty() {
-                    // Behind every Open: the peer may be done when it comes.
                     self.put_go_away(out);
                 }
                 self.put_data(now, out);
@@ -175,12 +175,13 @@ impl Machine {
                 });
             }
             if control.credit && !slot.over {
-                // What one large message needs is not lent to windows, or it could wait for ever.
-                let kept = self.config.max_message_size as usize;
-                let mut shared = self.shared_memory.saturating_sub(kept);
-                let before = shared;
-                receive.tune(now, round_trip, limits, &mut shared);
-                self.shared_memory = self.shared_memory + shared - before;
+                // Windows leave enough for one large message, or the line for it might never move.
+                let kept = self
+                    .shared_memory
+                    .min(self.config.max_message_size as usize);
+                self.shared_memory -= kept;
+                receive.tune(now, round_trip, limits, &mut self.shared_memory);
+                self.shared_memory += kept;
                 let bytes = receive.grant(now);
                 if bytes > 0 {
                     put(Frame::Credit { channel, bytes });
@@ -252,7 +253,7 @@ impl Machine {
             }
             if moved.stopped == Stopped::Empty && slot.sending.state.drained() {
                 let channel = slot.number;
-                // A Stop may be on its way to meet it.
+                // A Stop may cross it.
                 self.stale_allowance += u64::from(FRAME_COST);
                 self.put(
                     &Frame::Data {

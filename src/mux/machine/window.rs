@@ -149,13 +149,13 @@ impl ReceiveWindow {
 
     /// A message is complete with a last frame of `payload` bytes.
     pub(crate) fn hold_message(&mut self, payload: u32) {
-        self.spent |= self.partial > 0 && self.reserved > 0;
         self.held = self
             .held
             .saturating_add(self.partial)
             .saturating_add(payload)
             .saturating_add(FRAME_COST);
         self.partial = 0;
+        self.spent = self.reserved > 0;
     }
 
     /// Messages of `cost` together were read, each its bytes and [`FRAME_COST`].
@@ -167,6 +167,12 @@ impl ReceiveWindow {
     /// Drops what is held: nobody will read it.
     pub(crate) fn discard(&mut self) {
         self.held = 0;
+        self.partial = 0;
+    }
+
+    /// Nothing more will come; whole messages may still be read.
+    pub(crate) fn close(&mut self) {
+        self.outstanding = 0;
         self.partial = 0;
     }
 
@@ -182,7 +188,8 @@ impl ReceiveWindow {
     /// Gives a spent reservation back once the window alone covers everything.
     pub(crate) fn release_reservation(&mut self) -> u32 {
         let used = u64::from(self.outstanding) + self.held();
-        if self.spent && used <= u64::from(self.window) {
+        let over = self.spent || self.partial == 0;
+        if over && used <= u64::from(self.window) {
             self.spent = false;
             std::mem::take(&mut self.reserved)
         } else {
