@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 
+use super::code::Code;
 use super::error::ConnectionError;
 use super::input::Input;
 use super::machine::Phase;
@@ -338,11 +339,11 @@ impl Engine {
         if ready!(Pin::new(&mut self.io).poll_close(context)).is_err() {
             return Poll::Ready(None);
         }
-        let peer_is_gone = shared.with_driver(|state| {
-            matches!(
-                state.machine.outcome(),
-                Some(ConnectionError::ClosedByPeer { .. } | ConnectionError::Io(_))
-            )
+        // A peer that only drains may still write, and must be able to read our last messages then.
+        let peer_is_gone = shared.with_driver(|state| match state.machine.outcome() {
+            Some(ConnectionError::ClosedByPeer { code, .. }) => *code != Code::NONE,
+            Some(ConnectionError::Io(_)) => true,
+            _ => false,
         });
         Poll::Ready((!peer_is_gone).then_some(()))
     }
