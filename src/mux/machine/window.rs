@@ -218,10 +218,12 @@ impl ReceiveWindow {
         } else {
             self.window
         };
+        // What is reserved covers what has come of the message. As credit it could not be taken back.
         limit
             .saturating_sub(self.outstanding)
             .saturating_sub(self.held)
             .saturating_sub(self.partial)
+            .min(self.window.saturating_sub(self.outstanding))
     }
 }
 
