@@ -161,7 +161,13 @@ impl Machine {
                 });
             }
             if control.credit && !slot.over {
-                receive.tune(now, round_trip, limits, &mut self.shared_memory);
+                // Windows that grow leave enough for one large message, or none would ever come.
+                let kept = self
+                    .shared_memory
+                    .min(self.config.max_message_size as usize);
+                let mut free = self.shared_memory - kept;
+                receive.tune(now, round_trip, limits, &mut free);
+                self.shared_memory = free + kept;
                 let bytes = receive.grant(now);
                 if bytes > 0 {
                     put(Frame::Credit { channel, bytes });
