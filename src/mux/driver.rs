@@ -250,7 +250,7 @@ impl Engine {
             if let Err(violation) = input.frames(max, |body, backing| {
                 machine.handle_frame(body, backing, now)
             }) {
-                machine.end(violation.into());
+                machine.handle_violation(violation);
             }
         });
         Poll::Ready(Ok(count))
