@@ -375,7 +375,8 @@ impl Machine {
             .filter(|slot| slot.number == number && !slot.over)
         else {
             self.last_data = (0, 0);
-            return self.stale(cost, now);
+            // Never opened, or gone.
+            return self.locate(number, cost, now).map(drop);
         };
         let receiving = &mut slot.receiving;
         receiving
