@@ -114,7 +114,7 @@ impl Machine {
             } => self.on_go_away(last_channel, code, reason, now)?,
             Frame::Hello(hello) => self.on_hello(&hello)?,
             Frame::Allow { channels } => {
-                if channels < self.peer.allows {
+                if channels <= self.peer.allows {
                     self.charge(now)?;
                 }
                 self.peer.allows = self.peer.allows.max(channels);
