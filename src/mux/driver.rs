@@ -94,8 +94,7 @@ pub(crate) struct Engine {
     io: BoxedStream,
     input: Input,
     output: Transmit,
-    /// Bytes were written that may still sit in the transport's buffer.
-    unflushed: bool,
+    flush: Flush,
     /// The transport has said that it will wake us, and has not yet: asking again would cost a
     /// system call.
     read_waits: bool,
@@ -104,6 +103,15 @@ pub(crate) struct Engine {
     /// When the large buffers are given back, unless something moves before.
     quiet_at: Option<Instant>,
     ending: Ending,
+}
+
+/// What was written may still sit in a buffer of the transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    Done,
+    Due,
+    /// The transport is at it: nothing more is written before it is done.
+    Waits,
 }
 
 /// What is left to do once the connection is over.
@@ -131,7 +139,7 @@ impl Engine {
             io,
             input: Input::new(),
             output: Transmit::default(),
-            unflushed: false,
+            flush: Flush::Done,
             read_waits: false,
             write_waits: false,
             timer: None,
@@ -191,6 +199,9 @@ impl Engine {
         now: Instant,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.flush == Flush::Waits {
+            ready!(self.flush(shared, now, context))?;
+        }
         loop {
             if self.output.is_empty() {
                 let output = &mut self.output;
@@ -212,14 +223,32 @@ impl Engine {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(written);
-            self.unflushed = true;
+            self.flush = Flush::Due;
             shared.with_driver(|state| state.machine.handle_written(written, now));
         }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.io).poll_flush(context))?;
-            self.unflushed = false;
+        if self.flush == Flush::Due {
+            ready!(self.flush(shared, now, context))?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Waiting for a flush is a stall as waiting to write is: the bytes went only as far as a buffer
+    /// of the transport.
+    fn flush(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(context) else {
+            self.flush = Flush::Waits;
+            shared.with_driver(|state| state.machine.handle_blocked(now));
+            return Poll::Pending;
+        };
+        if std::mem::replace(&mut self.flush, Flush::Done) == Flush::Waits {
+            shared.with_driver(|state| state.machine.handle_unblocked(now));
+        }
+        Poll::Ready(flushed)
     }
 
     /// Reads once, answers how many bytes.
