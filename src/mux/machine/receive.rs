@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::slot::Slot;
 use super::state::ReceiveState;
 use super::window::{FLOOR_WINDOW, FRAME_COST, MAX_WINDOW, ReceiveWindow};
-use super::{Machine, Phase, queue, wake_reader, wake_writer};
+use super::{Machine, queue, wake_reader, wake_writer};
 use crate::mux::code::Code;
 use crate::mux::config::{FLOOR_CHANNELS, FLOOR_FRAME};
 use crate::mux::error::{ChannelError, ConnectionError, Violation};
@@ -534,7 +534,7 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        if slot.over || self.phase == Phase::Closed {
+        if slot.over || self.outcome.is_some() {
             return;
         }
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));
