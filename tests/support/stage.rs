@@ -161,9 +161,11 @@ impl Peer {
     }
 
     /// The code and reason of the goodbye that came, if one did.
-    pub(crate) fn goodbye(&mut self) -> Option<(u64, String)> {
+    pub(crate) fn goodbye(&mut self) -> Option<(u32, String)> {
         self.hear().into_iter().find_map(|heard| match heard {
-            Heard::GoAway { code, reason, .. } => Some((code, reason)),
+            Heard::GoAway { code, reason, .. } => {
+                Some((u32::try_from(code).expect("a code"), reason))
+            }
             _ => None,
         })
     }
