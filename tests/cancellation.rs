@@ -6,6 +6,11 @@
     feature = "tokio",
     feature = "websocket"
 ))]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 use std::pin::pin;
 use std::time::Duration;

@@ -8,6 +8,11 @@
     feature = "tokio",
     feature = "websocket"
 ))]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -25,7 +30,7 @@ use sessionwire::mux::{RawChannel, RawReceiver, RawSender};
 
 use support::{KIB, assert_same, pattern};
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 async fn send_all(mut sender: RawSender, lengths: impl Iterator<Item = usize>) {
     for (seed, length) in lengths.enumerate() {

@@ -11,7 +11,7 @@ use crate::support::world::World;
 use crate::support::{KIB, assert_same, channel, pattern};
 
 /// Longer than any test.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 fn is_a_drain_cut(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::TimedOut(Timeout::Drain))

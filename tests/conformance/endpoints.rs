@@ -75,10 +75,10 @@ async fn several(_: World) {
                 .to_string()
         })
         .collect();
-    let mut listened: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+    let mut expected: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
     reached.sort();
-    listened.sort();
-    assert_eq!(reached, listened);
+    expected.sort();
+    assert_eq!(reached, expected);
     drop(clients);
 }
 

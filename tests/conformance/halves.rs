@@ -134,25 +134,25 @@ pub(crate) async fn halves_on_two_tasks_are_each_woken(world: World) {
     let (one, mut other) = channel(&here, &there).await;
     let (mut sender, mut receiver) = one.split();
     let ((reads, reader_waits), (writes, writer_waits)) = (oneshot::channel(), oneshot::channel());
-    let reader = world.spawn(telling(async move { receiver.recv().await }, reads));
+    let reading = world.spawn(telling(async move { receiver.recv().await }, reads));
     let write = async move {
         for seed in 0..40 {
             sender.send(pattern(64 * KIB, seed)).await.expect("to send");
         }
         sender.finish();
     };
-    let writer = world.spawn(telling(write, writes));
+    let writing = world.spawn(telling(write, writes));
     reader_waits.await.expect("the reader to wait");
     writer_waits.await.expect("the writer to wait");
     other.send("wake".into()).await.expect("to send");
-    let heard = reader.await.expect("to receive");
+    let heard = reading.await.expect("to receive");
     assert_eq!(heard.as_deref(), Some(&b"wake"[..]));
     for seed in 0..40 {
         let heard = other.recv().await.expect("to receive");
         assert_same(&heard.expect("a message"), &pattern(64 * KIB, seed));
     }
     assert_eq!(other.recv().await.expect("an end"), None);
-    writer.await;
+    writing.await;
 }
 
 pub(crate) async fn bytes_flow_through_a_channel_as_a_stream(world: World) {

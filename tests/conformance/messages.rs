@@ -131,7 +131,7 @@ pub(crate) async fn either_side_opens(world: World) {
 enum Say {
     Nothing,
     Words { to: String, words: Vec<String> },
-    Numbers(u8, i64, f64, Option<Box<Say>>),
+    Numbers(u8, i64, f64, Option<Box<Self>>),
 }
 
 pub(crate) async fn values_have_types(world: World) {

@@ -243,7 +243,7 @@ fn unread_messages_keep_little_more_alive_than_they_are() {
     let unread: Vec<_> = (0..UNREAD).map(|_| accept().accept_raw()).collect();
     peer.hear();
     // Every message that stays is hidden among larger ones that are read at once.
-    let large = |count| data(number(count), END, &[1; 66_000]);
+    let large = |count| data(number(count), END, &vec![1; 66_000]);
     let beside = [large(0), large(1), large(2), large(3)];
     let kept: Vec<_> = (READ..READ + UNREAD)
         .map(|count| {

@@ -8,6 +8,11 @@
     feature = "tokio",
     feature = "websocket"
 ))]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,6 +3,11 @@
     dead_code,
     reason = "each file of tests uses some of the words, none all"
 )]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 use std::future::Future;
 use std::pin::pin;
