@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::code::Code;
-use super::config::Config;
+use super::config::{Config, NEVER};
 use super::driver::{Driver, Engine};
 use super::error::{ConnectionError, OpenError};
 use super::machine::Machine;
@@ -223,7 +223,7 @@ impl Connection {
     ///
     /// The drain goes on when this is cancelled.
     pub async fn drain(&self, time: Duration) -> Result<(), ConnectionError> {
-        let deadline = self.shared.runtime.now() + time;
+        let deadline = self.shared.runtime.now() + time.min(NEVER);
         self.shared.with(|state| state.machine.drain(deadline));
         match self.closed().await {
             error if error.is_clean() => Ok(()),

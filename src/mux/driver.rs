@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 
+use super::code::Code;
 use super::error::ConnectionError;
 use super::input::Input;
 use super::machine::Phase;
@@ -99,8 +100,7 @@ pub(crate) struct Engine {
     io: BoxedStream,
     input: Input,
     output: Transmit,
-    /// Bytes were written that may still sit in the transport's buffer.
-    unflushed: bool,
+    flush: Flush,
     /// The transport has said that it will wake us, and has not yet: asking again would cost a
     /// system call.
     read_waits: bool,
@@ -117,6 +117,15 @@ pub(crate) struct Engine {
 struct Gathering {
     until: Instant,
     queued: usize,
+}
+
+/// What was written may still sit in a buffer of the transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    Done,
+    Due,
+    /// The transport is at it: nothing more is written before it is done.
+    Waits,
 }
 
 /// What is left to do once the connection is over.
@@ -144,7 +153,7 @@ impl Engine {
             io,
             input: Input::new(),
             output: Transmit::default(),
-            unflushed: false,
+            flush: Flush::Done,
             read_waits: false,
             write_waits: false,
             timer: None,
@@ -221,6 +230,9 @@ impl Engine {
 
     /// Writes until nothing is left or the transport takes no more.
     fn write(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flush == Flush::Waits {
+            ready!(self.flush(shared, context))?;
+        }
         let mut wrote = false;
         loop {
             let now = shared.runtime.now();
@@ -254,14 +266,28 @@ impl Engine {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(written);
-            self.unflushed = true;
+            self.flush = Flush::Due;
             shared.with_driver(|state| state.machine.handle_written(written, now));
         }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.io).poll_flush(context))?;
-            self.unflushed = false;
+        if self.flush == Flush::Due {
+            ready!(self.flush(shared, context))?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Waiting for a flush is a stall as waiting to write is: the bytes went only as far as a buffer
+    /// of the transport.
+    fn flush(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = shared.runtime.now();
+        let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(context) else {
+            self.flush = Flush::Waits;
+            shared.with_driver(|state| state.machine.handle_blocked(now));
+            return Poll::Pending;
+        };
+        if std::mem::replace(&mut self.flush, Flush::Done) == Flush::Waits {
+            shared.with_driver(|state| state.machine.handle_unblocked(now));
+        }
+        Poll::Ready(flushed)
     }
 
     /// Reads once, answers how many bytes.
@@ -288,7 +314,7 @@ impl Engine {
             if let Err(violation) = input.frames(max, |body, backing| {
                 machine.handle_frame(body, backing, now)
             }) {
-                machine.end(violation.into());
+                machine.handle_violation(violation);
             }
         });
         Poll::Ready(Ok(count))
@@ -371,11 +397,11 @@ impl Engine {
         if ready!(Pin::new(&mut self.io).poll_close(context)).is_err() {
             return Poll::Ready(None);
         }
-        let peer_is_gone = shared.with_driver(|state| {
-            matches!(
-                state.machine.outcome(),
-                Some(ConnectionError::ClosedByPeer { .. } | ConnectionError::Io(_))
-            )
+        // A peer that only drains may still write, and must be able to read our last messages then.
+        let peer_is_gone = shared.with_driver(|state| match state.machine.outcome() {
+            Some(ConnectionError::ClosedByPeer { code, .. }) => *code != Code::NONE,
+            Some(ConnectionError::Io(_)) => true,
+            _ => false,
         });
         Poll::Ready((!peer_is_gone).then_some(()))
     }

@@ -14,7 +14,7 @@ use super::input::Input;
 use super::machine::queue::Inbox;
 use super::machine::transmit::Transmit;
 use super::machine::window::{FLOOR_WINDOW, FRAME_COST};
-use super::machine::{Machine, Phase, Received, Room};
+use super::machine::{Machine, Phase, Received};
 use super::priority::Priority;
 use super::role::Role;
 use crate::codec::varint::take_u32;
@@ -227,8 +227,9 @@ impl Run {
         for _ in 0..3 {
             if let Ok(Some(key)) = self.machine.open("fuzz/1", Priority::Normal) {
                 self.channels.push(key);
-                self.machine.send(key, vec![7; 20_000].into());
-                self.machine.send(key, Bytes::from_static(b"and more"));
+                for mut message in [vec![7; 20_000].into(), Bytes::from_static(b"and more")] {
+                    let _ = self.machine.send(key, &mut message);
+                }
             }
         }
     }
@@ -311,13 +312,12 @@ impl Run {
                 }
             }
             read = 0;
-            while let Some(message) = inbox.next() {
+            while let Some(mut message) = inbox.next() {
                 assert!(message.len() <= MAX_MESSAGE);
                 read += u32::try_from(message.len()).unwrap_or(u32::MAX) + FRAME_COST;
-                match self.machine.send_room(key) {
-                    Ok(Room::Free) => self.machine.send(key, message),
-                    Err(ChannelError::Stopped(_)) => self.machine.finish(key),
-                    Ok(Room::Full) | Err(_) => {}
+                let sent = self.machine.send(key, &mut message);
+                if matches!(sent, Err(ChannelError::Stopped(_))) {
+                    self.machine.finish(key);
                 }
             }
         }
@@ -379,7 +379,7 @@ impl Run {
         for key in std::mem::take(&mut self.channels) {
             let mut inbox = Inbox::default();
             while let Ok(Received::Messages) = self.machine.receive(key, 0, &mut inbox) {
-                while let Some(message) = inbox.next() {
+                while let Some(mut message) = inbox.next() {
                     unread += message.len();
                 }
             }

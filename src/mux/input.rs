@@ -85,9 +85,13 @@ impl Input {
     ) -> Result<(), Violation> {
         let (whole, largest, error) = scan(&self.buffer[self.start..self.end], max);
         let end = self.start + whole;
-        if largest * SHARE >= self.buffer.len() && whole > 0 {
+        let length = self.buffer.len();
+        let is_worth_it = |body: usize| body * SHARE >= length;
+        if is_worth_it(largest) && whole > 0 {
             let shared = self.share(end);
-            each_body(&shared, |body| handle(body, Some(&shared)));
+            each_body(&shared, |body| {
+                handle(body, is_worth_it(body.len()).then_some(&shared));
+            });
         } else {
             each_body(&self.buffer[self.start..end], |body| handle(body, None));
             self.start = end;

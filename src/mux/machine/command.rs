@@ -358,6 +358,7 @@ impl Machine {
         self.deadlines.drain = Some(deadline);
         if self.phase == Phase::Running {
             self.phase = Phase::Draining;
+            self.signals.places = true;
             self.control.go_away = Some((Code::NONE, String::new()));
             for key in std::mem::take(&mut self.backlog) {
                 self.reset_here(key, Code::REFUSED, "the peer is draining");

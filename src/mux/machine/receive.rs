@@ -31,15 +31,21 @@ impl Machine {
         if self.outcome.is_some() {
             return;
         }
-        let handled = match Frame::decode(body) {
-            Ok(frame) => self.dispatch(frame, backing, now),
-            // A stranger's bytes are best called that.
-            Err(_) if !self.peer.introduced => Err(Violation::NotSessionwire.into()),
-            Err(error) => Err(Violation::from(error).into()),
-        };
-        if let Err(error) = handled {
-            self.end(error);
+        match Frame::decode(body).map(|frame| self.dispatch(frame, backing, now)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.end(error),
+            Err(error) => self.handle_violation(error.into()),
         }
+    }
+
+    /// What came is no frame. A stranger's bytes are best called that.
+    pub(crate) fn handle_violation(&mut self, violation: Violation) {
+        let violation = if self.peer.introduced {
+            violation
+        } else {
+            Violation::NotSessionwire
+        };
+        self.end(violation.into());
     }
 
     /// The transport has ended: cleanly if the peer had said so.
@@ -398,7 +404,8 @@ impl Machine {
             .filter(|slot| slot.number == number && !slot.over)
         else {
             self.last_data = (0, 0);
-            return self.stale(cost, now);
+            // Never opened, or gone.
+            return self.locate(number, cost, now).map(drop);
         };
         let receiving = &mut slot.receiving;
         receiving
@@ -560,7 +567,7 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        if slot.over || self.phase == Phase::Closed {
+        if slot.over || self.outcome.is_some() {
             return;
         }
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));

@@ -65,6 +65,11 @@ impl Machine {
     pub(crate) fn handle_written(&mut self, count: usize, now: Instant) {
         self.statistics.bytes_sent += count as u64;
         self.statistics.writes += 1;
+        self.handle_unblocked(now);
+    }
+
+    /// The transport takes bytes again.
+    pub(crate) fn handle_unblocked(&mut self, now: Instant) {
         if let Some(since) = self.deadlines.stalled_since.take() {
             self.statistics.blocked_by_transport += now.saturating_duration_since(since);
         }
