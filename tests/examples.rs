@@ -1,5 +1,6 @@
 //! Runs the examples as their heads say, both ends as processes of their own.
 #![cfg(all(feature = "async-std", feature = "websocket"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,5 @@
 //! Holds the tables of README.md to the real defaults.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
