@@ -1,4 +1,5 @@
-//! Many typed channels over one connection.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod codec;
 pub mod mux;
