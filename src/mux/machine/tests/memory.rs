@@ -115,8 +115,8 @@ fn one_borrows_and_one_waits() -> (Alone, usize, usize) {
     let mut alone = Alone::introduced(one_at_a_time());
     let first = alone.accepted(1);
     let second = alone.accepted(3);
-    alone.hears_data(1, 0, &[0; 40_000]);
-    alone.hears_data(3, 0, &[0; 40_000]);
+    alone.hears_data(1, 0, &vec![0; 40_000]);
+    alone.hears_data(3, 0, &vec![0; 40_000]);
     alone.says();
     assert_eq!(alone.machine.shared_memory, 0);
     assert_eq!(alone.machine.waiting_for_memory, [second]);

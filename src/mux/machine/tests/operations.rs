@@ -193,7 +193,7 @@ impl World {
             Operation::Send { channel, bytes } => self.send(channel, bytes),
             Operation::Read { channel, messages } => {
                 self.with_handle(channel, |pair, handle| {
-                    pair.read_only(handle, messages.into())
+                    pair.read_only(handle, messages.into());
                 });
             }
             Operation::Finish { channel } => self.with_handle(channel, Pair::finish),
@@ -204,7 +204,7 @@ impl World {
             Operation::DropReceiver { channel } => self.giving_up(channel, Pair::drop_receiver),
             Operation::Reset { channel } => {
                 self.giving_up(channel, |pair, handle| {
-                    pair.reset(handle, Code::application(1), "r")
+                    pair.reset(handle, Code::application(1), "r");
                 });
             }
             Operation::Ping { end } => {
@@ -219,7 +219,7 @@ impl World {
             }
             Operation::Settle => self.pair.settle(),
             Operation::Drain { end } => {
-                let deadline = self.pair.now + Duration::from_secs(3600);
+                let deadline = self.pair.now + Duration::from_hours(1);
                 self.pair.machine(side(end)).drain(deadline);
             }
         }
