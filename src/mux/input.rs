@@ -87,7 +87,11 @@ impl Input {
         let end = self.start + whole;
         if largest * SHARE >= self.buffer.len() && whole > 0 {
             let shared = self.share(end);
-            each_body(&shared, |body| handle(body, Some(&shared)));
+            // The next buffer is as large as this one was.
+            let least = self.buffer.len() / SHARE;
+            each_body(&shared, |body| {
+                handle(body, Some(&shared).filter(|_| body.len() >= least));
+            });
         } else {
             each_body(&self.buffer[self.start..end], |body| handle(body, None));
             self.start = end;
