@@ -145,8 +145,10 @@ pub(super) fn run_operations(operations: &[Operation]) {
         .channel_send_buffer(128 * 1024)
         .send_memory(512 * 1024)
         .abuse_limit(u32::MAX, 0);
+    let capacity = [usize::MAX, 20_000][operations.len() % 2];
     let mut world = World {
         pair: Pair::with(config.clone(), config)
+            .with_capacity(capacity)
             .with_latency(Duration::from_millis(3))
             .with_pieces(&[usize::MAX, 1000, 5]),
         models: Vec::new(),
