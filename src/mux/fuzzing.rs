@@ -379,7 +379,7 @@ impl Run {
         for key in std::mem::take(&mut self.channels) {
             let mut inbox = Inbox::default();
             while let Ok(Received::Messages) = self.machine.receive(key, 0, &mut inbox) {
-                while let Some(mut message) = inbox.next() {
+                while let Some(message) = inbox.next() {
                     unread += message.len();
                 }
             }

@@ -332,6 +332,10 @@ impl Machine {
             wake_reader(&mut self.wakes, key, slot);
             wake_writer(&mut self.wakes, key, slot);
         }
+        let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.settle(key);
+        }
         self.signals = Signals {
             places: true,
             incoming: true,

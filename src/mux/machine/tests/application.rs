@@ -24,10 +24,17 @@ pub(super) struct Sender {
     pub(super) held: bool,
     awake: bool,
     pub(super) waiting: VecDeque<Bytes>,
-    finishes: bool,
-    finished: bool,
+    finish: Finish,
     pub(super) sent: usize,
     pub(super) error: Option<ChannelError>,
+}
+
+/// Whether a sender finishes once it has sent everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finish {
+    NotWanted,
+    Wanted,
+    Done,
 }
 
 #[derive(Debug)]
@@ -54,8 +61,7 @@ impl Application {
                 held: true,
                 awake: true,
                 waiting: VecDeque::new(),
-                finishes: false,
-                finished: false,
+                finish: Finish::NotWanted,
                 sent: 0,
                 error: None,
             },
@@ -86,7 +92,7 @@ impl Application {
     }
 
     pub(super) fn finish_after(&mut self) {
-        self.sender.finishes = true;
+        self.sender.finish = Finish::Wanted;
     }
 
     /// Does what can be done, answers whether that was anything.
@@ -112,7 +118,7 @@ impl Application {
 impl Sender {
     /// Whether nothing more can be sent.
     pub(super) fn is_done(&self) -> bool {
-        !self.held || self.finishes || self.finished || self.error.is_some()
+        !self.held || self.finish != Finish::NotWanted || self.error.is_some()
     }
 
     fn act(&mut self, key: usize, machine: &mut Machine) -> bool {
@@ -137,9 +143,9 @@ impl Sender {
                 }
             }
         }
-        if std::mem::take(&mut self.finishes) {
+        if self.finish == Finish::Wanted {
             machine.finish(key);
-            self.finished = true;
+            self.finish = Finish::Done;
             moved = true;
         }
         moved

@@ -12,7 +12,7 @@ use crate::mux::machine::{Phase, Received, queue::Inbox};
 use crate::mux::priority::Priority;
 
 const LATENCY: Duration = Duration::from_millis(10);
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 fn pair() -> Pair {
     let mut pair = Pair::with(Config::default(), Config::default()).with_latency(LATENCY);

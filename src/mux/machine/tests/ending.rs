@@ -281,7 +281,7 @@ fn a_message_cut_off_by_a_reset_is_not_delivered() {
     let mut alone = Alone::introduced(config);
     let key = alone.accepted(1);
     alone.hears_message(1, b"whole");
-    alone.hears_data(1, 0, &[0; 30_000]);
+    alone.hears_data(1, 0, &vec![0; 30_000]);
     alone.hears(&Frame::Reset {
         channel: 1,
         code: 1,
@@ -327,7 +327,7 @@ fn late_frames_for_a_closed_channel_are_forgiven_up_to_what_was_on_its_way() {
     alone.says();
     // The window of 128 KiB, and 8 frames' cost beside it.
     for _ in 0..4 {
-        alone.hears_message(1, &[0; 32 * 1024 - 32]);
+        alone.hears_message(1, &vec![0; 32 * 1024 - 32]);
     }
     for _ in 0..8 {
         alone.hears(&Frame::Credit {

@@ -36,6 +36,9 @@ fn until_out_of_credit(alone: &mut Alone, mut frame: impl FnMut() -> Frame<'stat
     let mut count = 0;
     loop {
         alone.hears(&frame());
+        if alone.violation().is_none() {
+            alone.says();
+        }
         match alone.violation() {
             None => count += 1,
             Some(Violation::Credit { .. }) => return count,
@@ -56,6 +59,18 @@ fn tiny_messages_pay_for_their_headers() {
         });
         assert_eq!(count, most);
     }
+}
+
+#[test]
+fn tiny_messages_that_nobody_reads_bring_no_new_credit() {
+    let mut alone = Alone::introduced(strict());
+    alone.accepted(1);
+    let count = until_out_of_credit(&mut alone, || Frame::Data {
+        channel: 1,
+        flags: END_OF_MESSAGE,
+        payload: b"",
+    });
+    assert_eq!(count, 128 * 1024 / 32);
 }
 
 #[test]

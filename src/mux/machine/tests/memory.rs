@@ -6,7 +6,9 @@ use super::alone::Alone;
 use super::pair::{HERE, Handle, Pair, THERE, message};
 use crate::mux::code::Code;
 use crate::mux::config::Config;
-use crate::mux::frame::Frame;
+use crate::mux::frame::{Frame, LENGTH_PREFIX};
+use crate::mux::input::Input;
+use crate::mux::machine::queue::SLICE_FROM;
 
 const LARGE: usize = 300_000;
 
@@ -115,8 +117,8 @@ fn one_borrows_and_one_waits() -> (Alone, usize, usize) {
     let mut alone = Alone::introduced(one_at_a_time());
     let first = alone.accepted(1);
     let second = alone.accepted(3);
-    alone.hears_data(1, 0, &[0; 40_000]);
-    alone.hears_data(3, 0, &[0; 40_000]);
+    alone.hears_data(1, 0, &vec![0; 40_000]);
+    alone.hears_data(3, 0, &vec![0; 40_000]);
     alone.says();
     assert_eq!(alone.machine.shared_memory, 0);
     assert_eq!(alone.machine.waiting_for_memory, [second]);
@@ -243,4 +245,46 @@ fn senders_wait_while_the_connection_holds_enough_and_go_on_afterwards() {
         assert_eq!(pair.lengths(there), [50_000; 10]);
     }
     pair.tear_down();
+}
+
+#[test]
+fn an_unread_message_keeps_no_more_than_four_times_its_size_alive() {
+    let mut input = Input::new();
+    let frame = |length: usize| {
+        let mut frame = u32::try_from(length).unwrap().to_be_bytes().to_vec();
+        frame.resize(LENGTH_PREFIX + length, 0);
+        frame
+    };
+    // What is read at once beside what is left unread, in one buffer.
+    let bytes = [
+        frame(65_000),
+        frame(SLICE_FROM),
+        frame(65_000),
+        frame(65_000),
+    ]
+    .concat();
+    let mut kept = 0;
+    for _ in 0..20 {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let room = input.room();
+            let count = room.len().min(rest.len());
+            room[..count].copy_from_slice(&rest[..count]);
+            rest = &rest[count..];
+            input.filled(count);
+            let frames = input.frames(65_536, |body, backing| {
+                if let Some(backing) = backing {
+                    kept += 1;
+                    assert!(
+                        body.len() * 4 >= backing.len(),
+                        "{} of {}",
+                        body.len(),
+                        backing.len()
+                    );
+                }
+            });
+            frames.unwrap();
+        }
+    }
+    assert!(kept > 0, "large messages stay where they are");
 }

@@ -145,8 +145,10 @@ pub(super) fn run_operations(operations: &[Operation]) {
         .channel_send_buffer(128 * 1024)
         .send_memory(512 * 1024)
         .abuse_limit(u32::MAX, 0);
+    let capacity = [usize::MAX, 20_000][operations.len() % 2];
     let mut world = World {
         pair: Pair::with(config.clone(), config)
+            .with_capacity(capacity)
             .with_latency(Duration::from_millis(3))
             .with_pieces(&[usize::MAX, 1000, 5]),
         models: Vec::new(),
@@ -193,7 +195,7 @@ impl World {
             Operation::Send { channel, bytes } => self.send(channel, bytes),
             Operation::Read { channel, messages } => {
                 self.with_handle(channel, |pair, handle| {
-                    pair.read_only(handle, messages.into())
+                    pair.read_only(handle, messages.into());
                 });
             }
             Operation::Finish { channel } => self.with_handle(channel, Pair::finish),
@@ -204,7 +206,7 @@ impl World {
             Operation::DropReceiver { channel } => self.giving_up(channel, Pair::drop_receiver),
             Operation::Reset { channel } => {
                 self.giving_up(channel, |pair, handle| {
-                    pair.reset(handle, Code::application(1), "r")
+                    pair.reset(handle, Code::application(1), "r");
                 });
             }
             Operation::Ping { end } => {
@@ -219,7 +221,7 @@ impl World {
             }
             Operation::Settle => self.pair.settle(),
             Operation::Drain { end } => {
-                let deadline = self.pair.now + Duration::from_secs(3600);
+                let deadline = self.pair.now + Duration::from_hours(1);
                 self.pair.machine(side(end)).drain(deadline);
             }
         }

@@ -39,7 +39,7 @@ pub(super) struct End {
     pub(super) signals: Signals,
     input: Input,
     out: Transmit,
-    saw_end: bool,
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -134,13 +134,11 @@ impl Pair {
     }
 
     fn next_arrival(&self) -> Option<Instant> {
-        let to_there = self.wires[HERE]
-            .next_arrival()
-            .filter(|_| self.ends[THERE].reads);
-        let to_here = self.wires[THERE]
-            .next_arrival()
-            .filter(|_| self.ends[HERE].reads);
-        to_there.into_iter().chain(to_here).min()
+        let arrival = |from: usize| {
+            let arrival = self.wires[from].next_arrival();
+            arrival.filter(|_| self.ends[1 - from].reads)
+        };
+        arrival(HERE).into_iter().chain(arrival(THERE)).min()
     }
 
     /// Does all that can be done at this moment.
@@ -220,7 +218,7 @@ impl Pair {
             });
             frames.expect("a machine sends no frame that is too large");
         }
-        if to.reads && wire.is_at_end() && !std::mem::replace(&mut to.saw_end, true) {
+        if to.reads && wire.is_at_end() && !std::mem::replace(&mut to.is_over, true) {
             to.machine.handle_end_of_stream();
         }
         total
@@ -427,7 +425,7 @@ impl End {
             signals: Signals::default(),
             input: Input::new(),
             out: Transmit::default(),
-            saw_end: false,
+            is_over: false,
         }
     }
 

@@ -48,9 +48,8 @@ fn a_peer_that_does_not_introduce_itself_is_given_up() {
     alone.says();
     let start = alone.now;
     assert_eq!(alone.machine.poll_timeout(), Some(start + 10 * SECOND));
-    alone
-        .machine
-        .handle_timeout(start + 10 * SECOND - Duration::from_nanos(1));
+    let just_before = Duration::from_nanos(9_999_999_999);
+    alone.machine.handle_timeout(start + just_before);
     alone.assert_running();
     alone.machine.handle_timeout(start + 10 * SECOND);
     assert_timeout(alone.machine.outcome(), Timeout::Hello);

@@ -228,7 +228,7 @@ fn a_frame_above_the_limit_is_refused_by_its_length_alone() {
 fn data_beyond_the_credit() {
     let mut alone = introduced();
     alone.hears_open(1);
-    alone.hears_message(1, &[0; FLOOR_WINDOW as usize - 32]);
+    alone.hears_message(1, &vec![0; FLOOR_WINDOW as usize - 32]);
     alone.assert_running();
     alone.hears_message(1, b"");
     alone.assert_violation(&Violation::Credit {
@@ -242,7 +242,7 @@ fn data_beyond_the_credit() {
 fn a_frame_costs_its_payload_and_32() {
     let mut alone = introduced();
     alone.hears_open(1);
-    alone.hears_message(1, &[0; FLOOR_WINDOW as usize - 31]);
+    alone.hears_message(1, &vec![0; FLOOR_WINDOW as usize - 31]);
     let violation = alone.violation();
     assert!(
         matches!(violation, Some(Violation::Credit { .. })),
