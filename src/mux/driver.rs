@@ -23,6 +23,8 @@ use crate::transport::BoxedStream;
 const READ_BUDGET: usize = 512 * 1024;
 /// Pieces given to one write.
 const SLICES: usize = 16;
+/// How long small messages may gather while more are queued.
+const GATHER: Duration = Duration::from_micros(100);
 /// How long a connection is quiet before it gives its large buffers back.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,10 @@ impl Future for Driver {
         let waker = Waker::from(Arc::clone(&shared.driver));
         let mut engine = shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = engine.as_mut() {
+            if running.gathers(shared) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             ready!(running.turn(shared, &mut Context::from_waker(&waker)));
             *engine = None;
         }
@@ -100,9 +106,17 @@ pub(crate) struct Engine {
     read_waits: bool,
     write_waits: bool,
     timer: Option<(Instant, Task)>,
+    gathering: Option<Gathering>,
     /// When the large buffers are given back, unless something moves before.
     quiet_at: Option<Instant>,
     ending: Ending,
+}
+
+/// A sender is busy queueing small messages: the driver lets them become a batch.
+#[derive(Debug)]
+struct Gathering {
+    until: Instant,
+    queued: usize,
 }
 
 /// What is left to do once the connection is over.
@@ -134,9 +148,34 @@ impl Engine {
             read_waits: false,
             write_waits: false,
             timer: None,
+            gathering: None,
             quiet_at: None,
             ending: Ending::NotYet,
         }
+    }
+
+    /// Whether to let other tasks go first, because a sender is adding to a batch at this moment.
+    ///
+    /// Without this a driver on an idle thread would write every few messages for themselves and
+    /// take the time that the sender or the receiver needs.
+    fn gathers(&mut self, shared: &Shared) -> bool {
+        let idle = self.output.is_empty() && !shared.driver.ready.load(Ordering::Acquire);
+        let queued = shared.with_driver(|state| state.machine.only_little_queued());
+        let Some(queued) = queued.filter(|_| idle && self.ending == Ending::NotYet) else {
+            self.gathering = None;
+            return false;
+        };
+        let now = shared.runtime.now();
+        let until = match &self.gathering {
+            None => now + GATHER,
+            Some(before) if queued > before.queued && now < before.until => before.until,
+            Some(_) => {
+                self.gathering = None;
+                return false;
+            }
+        };
+        self.gathering = Some(Gathering { until, queued });
+        true
     }
 
     /// Does what can be done now. Ready when the connection is over and the transport closed.
@@ -145,19 +184,18 @@ impl Engine {
             self.read_waits = false;
             self.write_waits = false;
         }
-        let mut now = shared.runtime.now();
         let mut read = 0;
         while self.ending == Ending::NotYet {
             let mut moved = false;
             if !self.write_waits {
-                match self.write(shared, now, context) {
+                match self.write(shared, context) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => self.fail(shared, error),
                     Poll::Pending => self.write_waits = true,
                 }
             }
             if !self.read_waits {
-                match self.read(shared, now, context) {
+                match self.read(shared, context) {
                     Poll::Ready(Ok(count)) => {
                         moved = true;
                         read += count;
@@ -166,16 +204,14 @@ impl Engine {
                     Poll::Pending => self.read_waits = true,
                 }
             }
-            self.begin_ending(shared, now);
+            self.begin_ending(shared);
             if read > READ_BUDGET {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if moved {
                 self.quiet_at = None;
-                now = shared.runtime.now();
-            } else if self.ending == Ending::NotYet
-                && self.keep_time(shared, now, context).is_pending()
+            } else if self.ending == Ending::NotYet && self.keep_time(shared, context).is_pending()
             {
                 return Poll::Pending;
             }
@@ -184,20 +220,27 @@ impl Engine {
     }
 
     /// Writes until nothing is left or the transport takes no more.
-    fn write(
-        &mut self,
-        shared: &Shared,
-        now: Instant,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn write(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wrote = false;
         loop {
+            let now = shared.runtime.now();
             if self.output.is_empty() {
                 let output = &mut self.output;
-                shared.with_driver(|state| state.machine.poll_transmit(now, output));
+                let later = shared.with_driver(|state| {
+                    let later = wrote && state.machine.only_little_queued().is_some();
+                    if !later {
+                        state.machine.poll_transmit(now, output);
+                    }
+                    later
+                });
+                if later {
+                    shared.driver.notify();
+                }
             }
             if self.output.is_empty() {
                 break;
             }
+            wrote = true;
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.output.slices(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
@@ -222,12 +265,7 @@ impl Engine {
     }
 
     /// Reads once, answers how many bytes.
-    fn read(
-        &mut self,
-        shared: &Shared,
-        now: Instant,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn read(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let room = self.input.room();
         let most = room.len();
         let count = ready!(Pin::new(&mut self.io).poll_read(context, room))?;
@@ -241,6 +279,7 @@ impl Engine {
             return Poll::Ready(Ok(0));
         }
         self.input.filled(count);
+        let now = shared.runtime.now();
         let input = &mut self.input;
         shared.with_driver(|state| {
             let machine = &mut state.machine;
@@ -256,13 +295,12 @@ impl Engine {
     }
 
     /// Waits for the next deadline. Ready when one has passed and was seen to.
-    fn keep_time(&mut self, shared: &Shared, now: Instant, context: &mut Context<'_>) -> Poll<()> {
-        if self.quiet_at.is_none() && (self.input.is_oversized() || self.output.is_empty()) {
-            self.quiet_at = Some(now + QUIET);
+    fn keep_time(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<()> {
+        if self.quiet_at.is_none() && (self.input.is_oversized() || self.output.is_oversized()) {
+            self.quiet_at = Some(shared.runtime.now() + QUIET);
         }
         let machine = shared.with_driver(|state| state.machine.poll_timeout());
-        let quiet = self.quiet_at.filter(|_| self.input.is_oversized());
-        let Some(deadline) = machine.into_iter().chain(quiet).min() else {
+        let Some(deadline) = machine.into_iter().chain(self.quiet_at).min() else {
             return Poll::Pending;
         };
         // A timer that fires too early is set again then; deadlines mostly move away.
@@ -278,6 +316,7 @@ impl Engine {
         if self.quiet_at.is_some_and(|at| at <= now) {
             self.input.shrink();
             self.output.shrink();
+            self.quiet_at = None;
         }
         shared.with_driver(|state| state.machine.handle_timeout(now));
         Poll::Ready(())
@@ -288,11 +327,11 @@ impl Engine {
         self.ending = Ending::Done;
     }
 
-    fn begin_ending(&mut self, shared: &Shared, now: Instant) {
+    fn begin_ending(&mut self, shared: &Shared) {
         let (phase, close_timeout) = shared
             .with_driver(|state| (state.machine.phase(), state.machine.config().close_timeout));
         if matches!(phase, Phase::Closing | Phase::Closed) && self.ending == Ending::NotYet {
-            self.ending = Ending::Closing(now + close_timeout);
+            self.ending = Ending::Closing(shared.runtime.now() + close_timeout);
         }
     }
 
@@ -302,9 +341,8 @@ impl Engine {
             let (Ending::Closing(deadline) | Ending::Lingering(deadline)) = self.ending else {
                 return Poll::Ready(());
             };
-            let now = shared.runtime.now();
             let step = if matches!(self.ending, Ending::Closing(_)) {
-                self.close(shared, now, context)
+                self.close(shared, context)
             } else {
                 self.linger(context)
             };
@@ -326,13 +364,8 @@ impl Engine {
     }
 
     /// Ready with something when the peer's end is to be waited for.
-    fn close(
-        &mut self,
-        shared: &Shared,
-        now: Instant,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<()>> {
-        if ready!(self.write(shared, now, context)).is_err() {
+    fn close(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<Option<()>> {
+        if ready!(self.write(shared, context)).is_err() {
             return Poll::Ready(None);
         }
         if ready!(Pin::new(&mut self.io).poll_close(context)).is_err() {

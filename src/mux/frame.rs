@@ -13,6 +13,8 @@ use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
 pub(crate) const LENGTH_PREFIX: usize = 4;
 /// The longest header of a Data frame: prefix, tag, channel, flags, payload length.
 pub(crate) const MAX_DATA_HEADER: usize = LENGTH_PREFIX + 1 + 5 + 1 + 5;
+/// Payloads that small follow their header in the same buffer.
+const COPIED_WITH_HEADER: usize = 4 * 1024;
 /// The longest protocol name, in bytes.
 pub(crate) const MAX_PROTOCOL_NAME: usize = 255;
 /// The longest reason, in bytes.
@@ -285,16 +287,21 @@ impl<'a> Frame<'a> {
 /// Appends all of a Data frame but its payload, which must follow.
 #[inline]
 pub(crate) fn put_data_header(out: &mut BytesMut, channel: u32, flags: u8, payload: usize) {
-    let mut body = [0; MAX_DATA_HEADER];
-    let mut rest = body.as_mut_slice();
+    let mut header = [0; MAX_DATA_HEADER];
+    let mut rest = header.as_mut_slice();
     let room = rest.len();
+    rest.put_u32(0);
     rest.put_u8(0);
     put_u32(&mut rest, channel);
     rest.put_u8(flags);
     put_u64(&mut rest, payload as u64);
     let used = room - rest.len();
-    out.put_u32((used + payload) as u32);
-    out.put_slice(body.get(..used).unwrap_or_default());
+    let length = (used - LENGTH_PREFIX + payload) as u32;
+    if let Some(prefix) = header.first_chunk_mut() {
+        *prefix = length.to_be_bytes();
+    }
+    out.reserve(used + payload.min(COPIED_WITH_HEADER));
+    out.put_slice(header.get(..used).unwrap_or_default());
 }
 
 fn put_two(out: &mut BytesMut, tag: u8, first: u32, second: u32) {

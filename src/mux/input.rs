@@ -95,16 +95,14 @@ impl Input {
         error.map_or(Ok(()), Err)
     }
 
-    /// Gives back memory that an idle connection does not need; answers whether there was any.
-    pub(crate) fn shrink(&mut self) -> bool {
+    /// Gives back memory that an idle connection does not need.
+    pub(crate) fn shrink(&mut self) {
         self.spares.clear();
-        let oversized = self.is_oversized();
-        if oversized && self.start == self.end {
+        if self.is_oversized() && self.start == self.end {
             self.buffer = Vec::new();
             self.start = 0;
             self.end = 0;
         }
-        oversized
     }
 
     pub(crate) fn is_oversized(&self) -> bool {
@@ -288,7 +286,7 @@ mod tests {
         let bodies = feed(&mut input, &bytes, usize::MAX);
         assert_eq!(bodies.len(), 8);
         assert!(!input.spares.0.lock().unwrap().is_empty());
-        assert!(input.shrink());
+        input.shrink();
         assert!(input.spares.0.lock().unwrap().is_empty());
         assert!(!input.is_oversized());
     }

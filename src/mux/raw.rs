@@ -13,7 +13,6 @@ use futures_util::Stream;
 use super::code::Code;
 use super::error::ChannelError;
 use super::machine::queue::Inbox;
-use super::machine::transmit::COPY_UP_TO;
 use super::machine::window::FRAME_COST;
 use super::machine::{Received, Room};
 use super::shared::{Shared, State};
@@ -169,13 +168,9 @@ impl RawChannel {
 impl RawSender {
     /// As [`RawChannel::send`].
     pub async fn send(&mut self, message: Bytes) -> Result<(), SendError> {
-        let mut message = Some(message);
-        poll_fn(|context| self.poll_send(context, &mut message))
-            .await
-            .map_err(|error| SendError {
-                error,
-                message: message.take().unwrap_or_default(),
-            })
+        let mut message = message;
+        let sent = poll_fn(|context| self.poll_send(context, &mut message)).await;
+        sent.map_err(|error| SendError { error, message })
     }
 
     /// As [`RawChannel::finish`].
@@ -205,54 +200,60 @@ impl RawSender {
     pub(super) fn poll_send(
         &mut self,
         context: &mut Context<'_>,
-        message: &mut Option<Bytes>,
+        message: &mut Bytes,
     ) -> Poll<Result<(), ChannelError>> {
-        let Some(length) = message.as_ref().map(Bytes::len) else {
-            return Poll::Ready(Ok(()));
-        };
-        self.poll_queue(context, length, |state, key| {
-            if let Some(message) = message.take() {
-                state.machine.send(key, message);
-            }
-        })
+        self.poll_queue(context, |state, key| state.machine.send(key, message))
     }
 
-    /// Sends a message of up to [`COPY_UP_TO`] bytes by copying it.
+    /// Sends a message of up to 4 KiB by copying it.
     pub(super) fn poll_send_copy(
         &mut self,
         context: &mut Context<'_>,
         message: &[u8],
     ) -> Poll<Result<(), ChannelError>> {
-        debug_assert!(message.len() <= COPY_UP_TO);
-        self.poll_queue(context, message.len(), |state, key| {
-            state.machine.send_copy(key, message)
-        })
+        self.poll_queue(context, |state, key| state.machine.send_copy(key, message))
+    }
+
+    /// Ready when a message may be queued.
+    pub(super) fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ChannelError>> {
+        self.poll_queue(context, |state, key| state.machine.send_room(key))
     }
 
     fn poll_queue(
         &mut self,
         context: &mut Context<'_>,
-        length: usize,
-        mut queue: impl FnMut(&mut State, usize),
+        mut queue: impl FnMut(&mut State, usize) -> Result<Room, ChannelError>,
     ) -> Poll<Result<(), ChannelError>> {
         let Handle { shared, key } = &self.handle;
+        let answering = std::mem::take(&mut self.answering);
         let mut attempt = |state: &mut State| {
-            check_length(state, length)?;
-            ready!(poll_room(state, *key, context))?;
-            queue(state, *key);
-            Poll::Ready(Ok(()))
+            let room = queue(state, *key)?;
+            if room == Room::Full {
+                state.wait_to_write(*key, context.waker());
+            }
+            Ok::<_, ChannelError>(room)
         };
-        if std::mem::take(&mut self.answering) {
-            let sent = shared.with_quietly(&mut attempt);
-            shared.drive();
-            return sent;
+        let room = if answering {
+            shared.with_quietly(&mut attempt)?
+        } else {
+            shared.with(&mut attempt)?
+        };
+        match room {
+            Room::Free if !answering => return Poll::Ready(Ok(())),
+            Room::Free | Room::FreeWithBatch => {
+                shared.drive();
+                return Poll::Ready(Ok(()));
+            }
+            // Rather than wait for the driver, write some of what fills the buffer.
+            Room::Full => shared.drive(),
         }
-        if let Poll::Ready(sent) = shared.with(&mut attempt) {
-            return Poll::Ready(sent);
+        match shared.with(attempt)? {
+            Room::Full => Poll::Pending,
+            Room::Free | Room::FreeWithBatch => Poll::Ready(Ok(())),
         }
-        // The buffer is full: rather than wait for the driver, write some of it.
-        shared.drive();
-        shared.with(attempt)
     }
 
     /// Ready when everything sent has gone to the transport.
@@ -273,19 +274,6 @@ impl RawSender {
         }
         shared.drive();
         shared.with(flushed)
-    }
-
-    /// Ready when a message may be queued.
-    pub(super) fn poll_ready(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), ChannelError>> {
-        let Handle { shared, key } = &self.handle;
-        if let Poll::Ready(room) = shared.with_quietly(|state| poll_room(state, *key, context)) {
-            return Poll::Ready(room);
-        }
-        shared.drive();
-        shared.with(|state| poll_room(state, *key, context))
     }
 
     pub(super) fn note_answering(&mut self) {
@@ -374,10 +362,15 @@ impl RawReceiver {
             .saturating_add(FRAME_COST);
         self.consumed = self.consumed.saturating_add(cost);
         if self.consumed >= self.report_at {
-            let (key, consumed) = (self.handle.key, std::mem::take(&mut self.consumed));
-            self.handle
+            // Not worth waiting for: the next refill of the inbox reports it at the latest.
+            let (key, consumed) = (self.handle.key, self.consumed);
+            let reported = self
+                .handle
                 .shared
-                .with(|state| state.machine.consumed(key, consumed));
+                .try_with(|state| state.machine.consumed(key, consumed));
+            if reported.is_some() {
+                self.consumed = 0;
+            }
         }
     }
 }
@@ -523,34 +516,9 @@ impl RawSender {
     /// Queues a message after [`poll_ready`](Self::poll_ready), which found room for it.
     pub(super) fn start_send_message(&mut self, message: Bytes) -> Result<(), ChannelError> {
         let Handle { shared, key } = &self.handle;
-        shared.with(|state| {
-            check_length(state, message.len())?;
-            state.machine.send_room(*key)?;
-            state.machine.send(*key, message);
-            Ok(())
-        })
-    }
-}
-
-fn check_length(state: &State, length: usize) -> Result<(), ChannelError> {
-    let max = state.machine.max_message();
-    if length > max {
-        return Err(ChannelError::TooLarge { length, max });
-    }
-    Ok(())
-}
-
-fn poll_room(
-    state: &mut State,
-    key: usize,
-    context: &Context<'_>,
-) -> Poll<Result<(), ChannelError>> {
-    match state.machine.send_room(key)? {
-        Room::Free => Poll::Ready(Ok(())),
-        Room::Full => {
-            state.wait_to_write(key, context.waker());
-            Poll::Pending
-        }
+        let mut message = message;
+        shared.with(|state| state.machine.send(*key, &mut message))?;
+        Ok(())
     }
 }
 

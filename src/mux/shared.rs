@@ -107,9 +107,23 @@ impl Shared {
 
     /// Does something to the state, then wakes whom it concerns, the driver among them.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.lock();
+        self.with_state(self.lock(), act)
+    }
+
+    /// The same, unless the state is busy.
+    pub(crate) fn try_with<T>(&self, act: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let state = self.state.try_lock().ok()?;
+        Some(self.with_state(state, act))
+    }
+
+    fn with_state<T>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        act: impl FnOnce(&mut State) -> T,
+    ) -> T {
         let result = act(&mut state);
-        let notify = state.machine.has_transmit() && !std::mem::replace(&mut state.notified, true);
+        let notify = !state.notified && state.machine.has_transmit();
+        state.notified |= notify;
         self.release(state);
         if notify {
             self.driver.notify();
@@ -178,6 +192,9 @@ impl Shared {
 
     /// Unlocks, then wakes whom the machine names: wakers may run anything.
     fn release(&self, mut state: MutexGuard<'_, State>) {
+        if !state.machine.has_news() {
+            return;
+        }
         let mut first = None;
         let mut rest = Vec::new();
         while let Some(wake) = state.machine.poll_wake() {

@@ -162,17 +162,19 @@ impl<T> Sender<T> {
 impl<T: Serialize> Sender<T> {
     /// As [`Channel::send`].
     pub async fn send(&mut self, value: &T) -> Result<(), ChannelError> {
-        let mut large = None;
-        poll_fn(|context| match &mut large {
-            Some(_) => self.raw.poll_send(context, &mut large),
-            None => with_scratch(|scratch| {
+        let mut large = Bytes::new();
+        poll_fn(|context| {
+            if !large.is_empty() {
+                return self.raw.poll_send(context, &mut large);
+            }
+            with_scratch(|scratch| {
                 encode(value, scratch, self.max)?;
                 if scratch.len() <= COPY_UP_TO {
                     return self.raw.poll_send_copy(context, scratch);
                 }
-                large = Some(scratch.split().freeze());
+                large = scratch.split().freeze();
                 self.raw.poll_send(context, &mut large)
-            }),
+            })
         })
         .await
     }

@@ -136,9 +136,9 @@ fn parse(contestants: &[Box<dyn Contestant>]) -> Result<Option<Options>> {
             }
             Long("json") => options.json = Some(arguments.value()?.into()),
             Long("list") => {
-                contestants
-                    .iter()
-                    .for_each(|contestant| println!("{}", contestant.name()));
+                for contestant in contestants {
+                    println!("{}", contestant.name());
+                }
                 return Ok(None);
             }
             Long("help") | Short('h') => {
@@ -147,7 +147,7 @@ fn parse(contestants: &[Box<dyn Contestant>]) -> Result<Option<Options>> {
             }
             Value(part) if part == "all" => options.parts = PARTS.map(str::to_owned).to_vec(),
             Value(part) if PARTS.iter().any(|known| part == *known) => {
-                options.parts.push(part.string()?)
+                options.parts.push(part.string()?);
             }
             other => return Err(format!("{}\n{USAGE}", other.unexpected()).into()),
         }

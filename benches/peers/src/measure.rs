@@ -176,9 +176,12 @@ async fn round_trips<P: Peer>(peer: P, work: RoundTrips) -> Result<Samples> {
             load_bytes_per_second,
         })
     });
-    let samples = pings.await;
+    let samples = pings.await?;
+    if load.is_some() && samples.load_bytes_per_second == 0.0 {
+        return Err("the load moved nothing".into());
+    }
     drop((echo, load));
-    samples
+    Ok(samples)
 }
 
 /// Sends and receives until the handles are dropped; counts the payload that arrived.

@@ -1,4 +1,4 @@
-//! Loopback TCP with TCP_NODELAY on either runtime, as futures-io streams.
+//! Loopback TCP with `TCP_NODELAY` on either runtime, as futures-io streams.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};

@@ -20,7 +20,11 @@ pub const MEMORY: &str = "ours-memory";
 pub const BYTES: &str = "ours-bytes";
 
 pub fn table() -> Vec<Box<dyn Contestant>> {
-    let ours = |name, runtime, wire| Ours { name, runtime, wire };
+    let ours = |name, runtime, wire| Ours {
+        name,
+        runtime,
+        wire,
+    };
     vec![
         Box::new(ours(TCP, Runtime::AsyncStd, Wire::Tcp)),
         Box::new(ours(TCP_TOKIO, Runtime::Tokio, Wire::Tcp)),
@@ -76,7 +80,11 @@ impl End for BytesEnd {
         if self.payload.len() != message.payload.len() {
             self.payload = message.payload.clone().into();
         }
-        Ok(self.channel.send(self.payload.clone()).await.map_err(|failed| failed.error)?)
+        Ok(self
+            .channel
+            .send(self.payload.clone())
+            .await
+            .map_err(|failed| failed.error)?)
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -85,7 +93,11 @@ impl End for BytesEnd {
 
     async fn receive(&mut self, _sequence: u64, size: usize) -> Result<()> {
         let message = self.channel.recv().await?.ok_or("the channel ended")?;
-        if message.len() == size { Ok(()) } else { Err("a message of another size".into()) }
+        if message.len() == size {
+            Ok(())
+        } else {
+            Err("a message of another size".into())
+        }
     }
 }
 
@@ -108,7 +120,9 @@ impl Ours {
             return Ok(Box::new(stream));
         }
         let endpoint: Endpoint = format!("ws://{address}/").parse()?;
-        Ok(Box::new(WsStream::connect(stream, &endpoint, &TransportConfig::default()).await?))
+        Ok(Box::new(
+            WsStream::connect(stream, &endpoint, &TransportConfig::default()).await?,
+        ))
     }
 
     async fn answer(self, listener: TcpListener) -> Result<BoxedStream> {
@@ -128,13 +142,17 @@ impl Ours {
         if self.wire == Wire::Tcp {
             return Ok(Box::new(stream));
         }
-        Ok(Box::new(WsStream::accept(stream, "/", &TransportConfig::default()).await?))
+        Ok(Box::new(
+            WsStream::accept(stream, "/", &TransportConfig::default()).await?,
+        ))
     }
 }
 
 fn connection(stream: BoxedStream, role: Role) -> Connection {
     let mut config = Config::default().max_message_size(4 << 20);
-    if let Ok(w) = std::env::var("WIN") { config = config.window(w.parse().unwrap()).receive_memory(1<<32); }
+    if let Ok(w) = std::env::var("WIN") {
+        config = config.window(w.parse().unwrap()).receive_memory(1 << 32);
+    }
     let (connection, driver) = Connection::new(stream, role, config);
     driver.spawn();
     connection
@@ -148,7 +166,10 @@ async fn open_all(connection: Connection, channels: usize) -> Result<Side<RawCha
     for end in &ends {
         end.accepted().await?;
     }
-    Ok(Side { ends, keep: Box::new(connection) })
+    Ok(Side {
+        ends,
+        keep: Box::new(connection),
+    })
 }
 
 async fn accept_all(connection: Connection, channels: usize) -> Result<Side<RawChannel>> {
@@ -157,7 +178,10 @@ async fn accept_all(connection: Connection, channels: usize) -> Result<Side<RawC
         let incoming = connection.accept().await?.ok_or("the connection ended")?;
         ends.push(incoming.accept_raw());
     }
-    Ok(Side { ends, keep: Box::new(connection) })
+    Ok(Side {
+        ends,
+        keep: Box::new(connection),
+    })
 }
 
 async fn pair(channels: usize) -> Result<Link<RawChannel>> {
@@ -166,11 +190,18 @@ async fn pair(channels: usize) -> Result<Link<RawChannel>> {
         open_all(connection(Box::new(one), Role::Dialer), channels),
         accept_all(connection(Box::new(other), Role::Acceptor), channels),
     )?;
-    Ok(Link { opener, acceptor, proxy: None })
+    Ok(Link {
+        opener,
+        acceptor,
+        proxy: None,
+    })
 }
 
 fn convert<E>(side: Side<RawChannel>, end: impl Fn(RawChannel) -> E) -> Side<E> {
-    Side { ends: side.ends.into_iter().map(end).collect(), keep: side.keep }
+    Side {
+        ends: side.ends.into_iter().map(end).collect(),
+        keep: side.keep,
+    }
 }
 
 macro_rules! peer {
@@ -196,12 +227,18 @@ macro_rules! peer {
 
             async fn open(&self, address: SocketAddr, channels: usize) -> Result<Side<$end>> {
                 let stream = $ours(self).dial(address).await?;
-                Ok(convert(open_all(connection(stream, Role::Dialer), channels).await?, $wrap))
+                Ok(convert(
+                    open_all(connection(stream, Role::Dialer), channels).await?,
+                    $wrap,
+                ))
             }
 
             async fn accept(&self, listener: TcpListener, channels: usize) -> Result<Side<$end>> {
                 let stream = $ours(self).answer(listener).await?;
-                Ok(convert(accept_all(connection(stream, Role::Acceptor), channels).await?, $wrap))
+                Ok(convert(
+                    accept_all(connection(stream, Role::Acceptor), channels).await?,
+                    $wrap,
+                ))
             }
 
             async fn connect(&self, path: Path, channels: usize) -> Result<Link<$end>> {
@@ -219,5 +256,12 @@ macro_rules! peer {
     };
 }
 
-peer!(Ours, TypedEnd, |peer: &Ours| *peer, |raw| TypedEnd(Channel::from_raw(raw)));
-peer!(OursBytes, BytesEnd, |peer: &OursBytes| peer.0, |channel| BytesEnd { channel, payload: Bytes::new() });
+peer!(Ours, TypedEnd, |peer: &Ours| *peer, |raw| TypedEnd(
+    Channel::from_raw(raw)
+));
+peer!(OursBytes, BytesEnd, |peer: &OursBytes| peer.0, |channel| {
+    BytesEnd {
+        channel,
+        payload: Bytes::new(),
+    }
+});

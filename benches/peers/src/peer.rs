@@ -57,6 +57,7 @@ pub struct Link<E> {
     pub opener: Side<E>,
     pub acceptor: Side<E>,
     /// The proxy between them, if there is one. It is dropped last.
+    #[expect(dead_code, reason = "only lives")]
     pub proxy: Option<Proxy>,
 }
 
@@ -169,7 +170,7 @@ impl Runtime {
                     .with_min_threads(2)
                     .with_max_threads(2);
                 async_global_executor::init_with_config(threads);
-                futures::executor::block_on(async { self.spawn(future).await })
+                async_std::task::block_on(async { self.spawn(future).await })
             }
             Self::Tokio => {
                 let runtime = tokio::runtime::Builder::new_multi_thread()

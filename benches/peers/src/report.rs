@@ -193,7 +193,9 @@ impl Table {
         for row in &self.rows {
             let mut line = format!("  {:<width$}", row[0], width = widths[0]);
             for (cell, width) in row.iter().zip(&widths).skip(1) {
-                line.push_str(&format!("  {cell:>width$}"));
+                line += "  ";
+                line.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
+                line += cell;
             }
             println!("{line}");
         }

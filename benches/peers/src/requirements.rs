@@ -61,6 +61,15 @@ fn all() -> Vec<Requirement> {
         over_tcp(&mut list, tcp, codec, yamux, raw);
         memory(&mut list, tcp);
     }
+    // Not asked, but shown: yamux with a frame for every message, where the two differ.
+    for size in [SIZES[0], SIZES[1]] {
+        let bulk = |name| Key::new(Metric::Bulk, name, size, 1);
+        list.push(ratio(
+            bulk(ours::TCP),
+            bulk("yamux-frames"),
+            Bound::AtLeast(2.5),
+        ));
+    }
     for websocket in [ours::WEBSOCKET, ours::WEBSOCKET_TOKIO] {
         for size in SIZES {
             let bulk = |name| Key::new(Metric::Bulk, name, size, 1);

@@ -65,6 +65,7 @@ struct Row<'a> {
 }
 
 impl Results {
+    /// One round's figure; `NAN` when the contestant failed, so that the rounds stay aligned.
     pub fn add(&mut self, key: Key, figure: f64) {
         self.figures.entry(key).or_default().push(figure);
     }
@@ -104,7 +105,11 @@ impl Results {
 }
 
 pub fn median(figures: &[f64]) -> Option<f64> {
-    let mut sorted = figures.to_vec();
+    let mut sorted: Vec<f64> = figures
+        .iter()
+        .copied()
+        .filter(|figure| figure.is_finite())
+        .collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     if sorted.len().is_multiple_of(2) {

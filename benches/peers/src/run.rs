@@ -35,12 +35,12 @@ impl Plan<'_> {
             for _ in 0..self.rounds {
                 for (contestant, work) in &entries {
                     let key = Key::new(Metric::Bulk, contestant.name(), size, work.channels);
-                    if let Some(elapsed) =
-                        complain(key, contestant.runtime().run(contestant.bulk(*work)))
-                    {
-                        let bytes = work.count as f64 * size as f64;
-                        results.add(key, bytes / elapsed.as_secs_f64());
-                    }
+                    let elapsed = complain(key, contestant.runtime().run(contestant.bulk(*work)));
+                    let bytes = work.count as f64 * size as f64;
+                    results.add(
+                        key,
+                        elapsed.map_or(f64::NAN, |elapsed| bytes / elapsed.as_secs_f64()),
+                    );
                 }
             }
         }
@@ -79,10 +79,7 @@ impl Plan<'_> {
                 let name = contestant.name();
                 let key = |metric| Key::new(metric, name, ROUND_TRIP_SIZE, 1);
                 let samples = contestant.runtime().run(contestant.round_trips(work));
-                let Some(samples) = complain(key(Metric::RoundTripP50), samples) else {
-                    continue;
-                };
-                let [p50, p99] = percentiles(samples);
+                let [p50, p99] = percentiles(complain(key(Metric::RoundTripP50), samples));
                 results.add(key(Metric::RoundTripP50), p50);
                 results.add(key(Metric::RoundTripP99), p99);
             }
@@ -104,10 +101,11 @@ impl Plan<'_> {
                 }
                 let key = |metric| Key::new(metric, name, LOAD_SIZE, 2);
                 let samples = contestant.runtime().run(contestant.round_trips(work));
-                let Some(samples) = complain(key(Metric::LoadedP99), samples) else {
-                    continue;
-                };
-                results.add(key(Metric::LoadedBulk), samples.load_bytes_per_second);
+                let samples = complain(key(Metric::LoadedP99), samples);
+                let load = samples
+                    .as_ref()
+                    .map_or(f64::NAN, |samples| samples.load_bytes_per_second);
+                results.add(key(Metric::LoadedBulk), load);
                 let [p50, p99] = percentiles(samples);
                 results.add(key(Metric::LoadedP50), p50);
                 results.add(key(Metric::LoadedP99), p99);
@@ -131,9 +129,10 @@ impl Plan<'_> {
                 let bytes = contestant
                     .runtime()
                     .run(contestant.long_fat_pipe(LONG_FAT_PIPE_SECONDS));
-                if let Some(bytes) = complain(key, bytes) {
-                    results.add(key, bytes as f64);
-                }
+                results.add(
+                    key,
+                    complain(key, bytes).map_or(f64::NAN, |bytes| bytes as f64),
+                );
             }
         }
     }
@@ -187,9 +186,14 @@ fn complain<T>(key: Key, outcome: Result<T>) -> Option<T> {
         .ok()
 }
 
-/// The 50th and the 99th, in microseconds.
-fn percentiles(mut samples: Samples) -> [f64; 2] {
-    samples.times.sort_unstable();
-    let last = samples.times.len().saturating_sub(1);
-    [0.5, 0.99].map(|share| samples.times[(last as f64 * share) as usize].as_secs_f64() * 1e6)
+/// The 50th and the 99th, in microseconds; `NAN` when there are no samples.
+fn percentiles(samples: Option<Samples>) -> [f64; 2] {
+    let mut times = samples.map(|samples| samples.times).unwrap_or_default();
+    times.sort_unstable();
+    let last = times.len().saturating_sub(1) as f64;
+    [0.5, 0.99].map(|share| {
+        times
+            .get((last * share) as usize)
+            .map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
+    })
 }

@@ -14,10 +14,15 @@ use crate::mux::frame::{MAX_PROTOCOL_NAME, MAX_REASON};
 use crate::mux::priority::Priority;
 use crate::runtime::Instant;
 
+/// So many bytes make a batch that is worth a write of its own.
+const BATCH: usize = 64 * 1024;
+
 /// Whether a message may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     Free,
+    /// A batch has gathered: whoever sent the last of it may as well write it.
+    FreeWithBatch,
     /// A [`Wake::Writer`](super::Wake::Writer) follows.
     Full,
 }
@@ -101,18 +106,8 @@ impl Machine {
     /// Whether a message may be queued now.
     pub(crate) fn send_room(&mut self, key: usize) -> Result<Room, ChannelError> {
         let slot = self.slots.get_mut(key).ok_or(ChannelError::Finished)?;
-        if let Some(error) = &slot.reset {
-            return Err((**error).clone());
-        }
-        match slot.sending.state {
-            SendState::Stopping(code) | SendState::Finished(Some(code)) => {
-                return Err(ChannelError::Stopped(code));
-            }
-            SendState::Finishing | SendState::Finished(None) => return Err(ChannelError::Finished),
-            SendState::Open => {}
-        }
-        if let Some(error) = &self.outcome {
-            return Err(error.clone().into());
+        if slot.sending.state != SendState::Open || slot.over || self.outcome.is_some() {
+            return Err(why_not_sent(slot, self.outcome.as_ref()));
         }
         let channel_full = slot.sending.queue.bytes() >= self.config.channel_send_buffer;
         let connection_full = self.send_queued >= self.config.send_memory;
@@ -127,30 +122,61 @@ impl Machine {
         Ok(Room::Full)
     }
 
-    /// Queues a message of up to [`COPY_UP_TO`] bytes; there must be room.
-    pub(crate) fn send_copy(&mut self, key: usize, message: &[u8]) {
+    /// Queues a message of up to [`COPY_UP_TO`] bytes, if there is room.
+    pub(crate) fn send_copy(&mut self, key: usize, message: &[u8]) -> Result<Room, ChannelError> {
         debug_assert!(message.len() <= COPY_UP_TO);
-        self.queue_message(key, |slot| {
-            slot.sending.queue.push_copy(slot.number, message)
-        });
+        self.queue_message(key, message.len(), |slot| {
+            slot.sending.queue.push_copy(slot.number, message);
+        })
     }
 
-    /// Queues a message; there must be room.
-    pub(crate) fn send(&mut self, key: usize, message: Bytes) {
-        self.queue_message(key, |slot| slot.sending.queue.push(slot.number, message));
+    /// Queues a message, if there is room.
+    pub(crate) fn send(&mut self, key: usize, message: &mut Bytes) -> Result<Room, ChannelError> {
+        self.queue_message(key, message.len(), |slot| {
+            slot.sending
+                .queue
+                .push(slot.number, std::mem::take(message));
+        })
     }
 
-    fn queue_message(&mut self, key: usize, queue: impl FnOnce(&mut Slot)) {
+    fn queue_message(
+        &mut self,
+        key: usize,
+        length: usize,
+        queue: impl FnOnce(&mut Slot),
+    ) -> Result<Room, ChannelError> {
+        let max = self.max_message();
+        if length > max {
+            return Err(ChannelError::TooLarge { length, max });
+        }
+        if self.send_room(key)? == Room::Full {
+            return Ok(Room::Full);
+        }
         let Some(slot) = self.slots.get_mut(key) else {
-            return;
+            return Err(ChannelError::Finished);
         };
         let before = slot.sending.queue.bytes();
         queue(slot);
+        let batches = self.send_queued / BATCH;
         self.send_queued += slot.sending.queue.bytes() - before;
         self.statistics.messages_sent += 1;
-        if slot.sending.blocked_since.is_none() {
-            self.note_data(key);
+        if slot.sending.blocked_since.is_some() {
+            return Ok(Room::Free);
         }
+        self.schedule
+            .ready(key, &mut slot.sending.turn, slot.priority);
+        let gathered = self.send_queued / BATCH > batches && self.deadlines.stalled_since.is_none();
+        Ok(if gathered {
+            Room::FreeWithBatch
+        } else {
+            Room::Free
+        })
+    }
+
+    /// The bytes of messages that may be sent now, none if something else is to be sent too.
+    pub(crate) fn only_little_queued(&self) -> Option<usize> {
+        let little = self.send_queued < BATCH / 2 && self.has_only_data();
+        little.then_some(self.send_queued)
     }
 
     /// Whether everything that was queued has gone to the transport, the FINISH with it.
@@ -336,6 +362,20 @@ impl Machine {
     pub(crate) fn close(&mut self, code: Code, reason: &str) {
         let reason = shorten(reason).into();
         self.end(ConnectionError::ClosedHere { code, reason });
+    }
+}
+
+/// Why a channel takes no message any more.
+fn why_not_sent(slot: &Slot, outcome: Option<&ConnectionError>) -> ChannelError {
+    if let Some(error) = &slot.reset {
+        return (**error).clone();
+    }
+    match (slot.sending.state, outcome) {
+        (SendState::Stopping(code) | SendState::Finished(Some(code)), _) => {
+            ChannelError::Stopped(code)
+        }
+        (SendState::Open, Some(error)) => error.clone().into(),
+        _ => ChannelError::Finished,
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::mux::statistics::RoundTrip;
 use crate::runtime::Instant;
 
+/// Pings at the start, because the first one often measures how a process warms up.
+const FIRST_PINGS: u64 = 3;
+
 /// Pings, one in flight at a time, and what their answers tell.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
@@ -76,6 +79,7 @@ impl KeepAlive {
             Some((expected, at)) if expected == nonce => {
                 self.in_flight = None;
                 self.answered = nonce;
+                self.due |= nonce < FIRST_PINGS;
                 let sample = now.saturating_duration_since(at);
                 self.round_trip = Some(match self.round_trip {
                     None => RoundTrip {

@@ -267,6 +267,11 @@ impl Machine {
         .min()
     }
 
+    /// Whether there is anyone to wake or to tell.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.wakes.is_empty() || self.signals != Signals::default()
+    }
+
     /// The next handle to wake.
     pub(crate) fn poll_wake(&mut self) -> Option<Wake> {
         self.wakes.pop_front()

@@ -14,6 +14,8 @@ const LEAST_PART: usize = 4 * 1024;
 /// Received payloads below this are copied, so that a small unread message does not keep a large
 /// read buffer alive.
 pub(crate) const SLICE_FROM: usize = 16 * 1024;
+/// So many bytes of small frames are handed over in their buffer; fewer are copied beside others.
+const HAND_OVER_FROM: usize = 8 * 1024;
 /// The largest buffer that an empty queue keeps.
 const KEPT_WHEN_EMPTY: usize = 256;
 
@@ -24,6 +26,8 @@ pub(crate) struct SendQueue {
     bytes: usize,
     /// An emptied small buffer, for the next small message.
     spare: BytesMut,
+    /// How large the last buffer became that was handed over whole, a guess for the next.
+    expected: usize,
 }
 
 #[derive(Debug)]
@@ -62,7 +66,8 @@ impl SendQueue {
     /// Queues a message by copying it: for messages of up to [`COPY_UP_TO`] bytes.
     pub(crate) fn push_copy(&mut self, channel: u32, message: &[u8]) {
         if !matches!(self.segments.back(), Some(Segment::Frames { .. })) {
-            let buffer = std::mem::take(&mut self.spare);
+            let mut buffer = std::mem::take(&mut self.spare);
+            buffer.reserve(std::mem::take(&mut self.expected));
             self.segments.push_back(Segment::Frames {
                 buffer,
                 run: Run::default(),
@@ -145,13 +150,18 @@ impl SendQueue {
         } else {
             Run::first(buffer, channel, credit.left(), budget)
         };
-        out.encoded(buffer.get(..first.bytes).unwrap_or_default());
+        if first.bytes >= HAND_OVER_FROM {
+            self.expected = first.bytes;
+            out.piece(buffer.split_to(first.bytes).freeze());
+        } else {
+            out.encoded(buffer.get(..first.bytes).unwrap_or_default());
+            buffer.advance(first.bytes);
+        }
         credit.spend(first.cost);
         self.bytes -= first.bytes;
         run.bytes -= first.bytes;
         run.cost -= first.cost;
         run.frames -= first.frames;
-        buffer.advance(first.bytes);
         if buffer.is_empty() {
             buffer.clear();
             if buffer.capacity() <= KEPT_WHEN_EMPTY {

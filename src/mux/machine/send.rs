@@ -15,20 +15,26 @@ const BATCH: usize = 128 * 1024;
 impl Machine {
     /// Whether [`poll_transmit`](Self::poll_transmit) has something.
     pub(crate) fn has_transmit(&self) -> bool {
-        let control = &self.control;
         match self.phase {
-            Phase::Running | Phase::Draining => {
-                control.hello
-                    || control.pong.is_some()
-                    || control.allow
-                    || control.go_away.is_some()
-                    || self.keepalive.has_ping()
-                    || !self.controls.is_empty()
-                    || !self.schedule.is_empty()
-            }
+            Phase::Running | Phase::Draining => self.has_control() || !self.schedule.is_empty(),
             Phase::Closing => true,
             Phase::Closed => false,
         }
+    }
+
+    /// Whether messages are all that there is to send.
+    pub(super) fn has_only_data(&self) -> bool {
+        !self.has_control() && !self.schedule.is_empty() && self.outcome.is_none()
+    }
+
+    fn has_control(&self) -> bool {
+        let control = &self.control;
+        control.hello
+            || control.pong.is_some()
+            || control.allow
+            || control.go_away.is_some()
+            || self.keepalive.has_ping()
+            || !self.controls.is_empty()
     }
 
     /// Appends frames to `out` until it holds a batch.

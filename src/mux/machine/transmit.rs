@@ -43,6 +43,15 @@ impl Transmit {
         self.length += frames.len();
     }
 
+    /// Appends frames that are encoded already, in their buffer.
+    pub(crate) fn piece(&mut self, frames: Bytes) {
+        self.length += frames.len();
+        if !self.tail.is_empty() {
+            self.pieces.push_back(self.tail.split().freeze());
+        }
+        self.pieces.push_back(frames);
+    }
+
     /// Appends a Data frame.
     pub(crate) fn data(&mut self, channel: u32, flags: u8, payload: Bytes) {
         let before = self.tail.len();
@@ -85,9 +94,14 @@ impl Transmit {
         }
     }
 
+    /// Whether [`shrink`](Self::shrink) has something to give back.
+    pub(crate) fn is_oversized(&self) -> bool {
+        self.is_empty() && self.tail.capacity() > KEPT_WHEN_IDLE
+    }
+
     /// Gives memory back when nothing waits.
     pub(crate) fn shrink(&mut self) {
-        if self.is_empty() && self.tail.capacity() > KEPT_WHEN_IDLE {
+        if self.is_oversized() {
             *self = Self::default();
         }
     }

@@ -14,10 +14,13 @@ pub(crate) const FLOOR_WINDOW: u32 = 64 * 1024;
 /// The most credit that a channel can have.
 pub(crate) const MAX_WINDOW: u32 = 1024 * 1024 * 1024;
 
-/// A window doubles when half of it was read within this many round trips.
+/// A window grows when half of it was read within this many round trips.
 const GROW_WITHIN_ROUND_TRIPS: u32 = 2;
 /// By this factor a window grows: with 2, a link of 60 ms and 1 Gbit/s took twice the round trips.
 const GROWTH: u32 = 4;
+/// By this factor it grows when the peer waits for credit though everything was read: on a loopback
+/// the round trip is shorter than what it takes to schedule the tasks, and tells too little.
+const GROWTH_WHEN_STARVED: u32 = 2;
 /// A window halves when reading half of it took longer.
 const SHRINK_AFTER: Duration = Duration::from_secs(30);
 
@@ -186,8 +189,7 @@ impl ReceiveWindow {
         bytes
     }
 
-    /// Fits the window to how fast half of it was read; `shared` is what may be borrowed of the
-    /// connection's memory.
+    /// Fits the window to how it is used; `shared` is what may be borrowed of the connection's memory.
     pub(crate) fn tune(
         &mut self,
         now: Instant,
@@ -195,21 +197,35 @@ impl ReceiveWindow {
         limits: Limits,
         shared: &mut usize,
     ) {
-        let (Some(granted_at), Some(round_trip)) = (self.granted_at, round_trip) else {
+        let Some(granted_at) = self.granted_at else {
             return;
         };
         let took = now.saturating_duration_since(granted_at);
-        if took < round_trip * GROW_WITHIN_ROUND_TRIPS {
-            let wanted =
-                self.window.saturating_mul(GROWTH).min(limits.max) - self.window.min(limits.max);
-            let growth = wanted.min(u32::try_from(*shared).unwrap_or(u32::MAX));
-            self.window = self.window.saturating_add(growth);
-            *shared = shared.saturating_sub(growth as usize);
+        let growth = if round_trip.is_some_and(|time| took < time * GROW_WITHIN_ROUND_TRIPS) {
+            GROWTH
+        } else if self.is_starved() {
+            GROWTH_WHEN_STARVED
+        } else {
+            1
+        };
+        if growth > 1 {
+            let target = self.window.saturating_mul(growth).min(limits.max);
+            let wanted = target.saturating_sub(self.window);
+            let granted = wanted.min(u32::try_from(*shared).unwrap_or(u32::MAX));
+            self.window = self.window.saturating_add(granted);
+            *shared = shared.saturating_sub(granted as usize);
         } else if took > SHRINK_AFTER {
             let shrunk = (self.window / 2).max(limits.first);
             *shared = shared.saturating_add(self.window.saturating_sub(shrunk) as usize);
             self.window = shrunk;
         }
+    }
+
+    /// Whether the peer has little credit left though everything was read: only the window holds
+    /// it up.
+    fn is_starved(&self) -> bool {
+        let little = self.window / 8;
+        self.outstanding < little && self.held() < u64::from(little)
     }
 
     fn grantable(&self) -> u32 {

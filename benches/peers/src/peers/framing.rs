@@ -65,6 +65,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedEnd<S> {
         Self(Framed::new(stream, BincodeCodec))
     }
 
+    /// Has every message written before the next one is taken.
+    pub fn gather_nothing(&mut self) {
+        self.0.set_send_high_water_mark(1);
+    }
+
     pub async fn next(&mut self) -> Result<Message> {
         self.0.next().await.ok_or("the stream ended")?
     }

@@ -22,6 +22,7 @@ pub fn table() -> Vec<Box<dyn Contestant>> {
         Box::new(framing::OverWebSocket),
         Box::new(yamux::Yamux(AsyncStd)),
         Box::new(yamux::Yamux(Tokio)),
+        Box::new(yamux::YamuxFrames),
         Box::new(remoc::Remoc),
     ]
 }

@@ -17,7 +17,6 @@ pub struct Raw<N>(pub N);
 
 pub struct RawEnd<S> {
     stream: S,
-    buffer: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> End for RawEnd<S> {
@@ -35,10 +34,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> End for RawEnd<S> {
 
     async fn receive_run(&mut self, sequences: Range<u64>, size: usize) -> Result<()> {
         let mut missing = (sequences.end - sequences.start) as usize * size;
-        self.buffer.resize(size.max(READ_BUFFER), 0);
+        let mut buffer = vec![0; missing.min(size.max(READ_BUFFER))];
         while missing > 0 {
-            let room = missing.min(self.buffer.len());
-            let count = self.stream.read(&mut self.buffer[..room]).await?;
+            let room = missing.min(buffer.len());
+            let count = self.stream.read(&mut buffer[..room]).await?;
             if count == 0 {
                 return Err("the connection ended".into());
             }
@@ -71,7 +70,6 @@ impl<N: Network> Peer for Raw<N> {
         for _ in 0..channels {
             ends.push(RawEnd {
                 stream: N::dial(address).await?,
-                buffer: Vec::new(),
             });
         }
         Ok(Side {
@@ -85,7 +83,6 @@ impl<N: Network> Peer for Raw<N> {
         for _ in 0..channels {
             ends.push(RawEnd {
                 stream: N::accept(&listener).await?,
-                buffer: Vec::new(),
             });
         }
         Ok(Side {

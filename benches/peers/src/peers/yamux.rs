@@ -1,5 +1,9 @@
 //! yamux in its default configuration, each stream carrying the same framing as plain TCP (`framing.rs`). One task a
 //! side drives the connection, as its documentation asks.
+//!
+//! `Framed` gathers up to 128 KiB before it writes to the stream, which spares yamux nearly all of its work per
+//! message. `YamuxFrames` is for comparison what becomes of the same when every message is written to its stream at
+//! once and the gathering is left to the multiplexer: one yamux frame per message.
 
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
@@ -10,11 +14,43 @@ use yamux::{Config, Connection, Mode, Stream};
 
 use super::framing::FramedEnd;
 use crate::message::Message;
-use crate::network::Network;
+use crate::network::{AsyncStd, Network};
 use crate::peer::{End, Keep, Peer, Result, Runtime, Side};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Yamux<N>(pub N);
+
+/// One yamux frame per message.
+#[derive(Debug, Clone, Copy)]
+pub struct YamuxFrames;
+
+impl Peer for YamuxFrames {
+    type End = FramedEnd<Stream>;
+
+    fn name(&self) -> &'static str {
+        "yamux-frames"
+    }
+
+    fn runtime(&self) -> Runtime {
+        Runtime::AsyncStd
+    }
+
+    fn multiplexes(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, address: SocketAddr, channels: usize) -> Result<Side<Self::End>> {
+        let mut side = Yamux(AsyncStd).open(address, channels).await?;
+        side.ends.iter_mut().for_each(FramedEnd::gather_nothing);
+        Ok(side)
+    }
+
+    async fn accept(&self, listener: TcpListener, channels: usize) -> Result<Side<Self::End>> {
+        let mut side = Yamux(AsyncStd).accept(listener, channels).await?;
+        side.ends.iter_mut().for_each(FramedEnd::gather_nothing);
+        Ok(side)
+    }
+}
 
 impl<N: Network> Yamux<N> {
     /// Spawns the driver; the streams that the other side opens come out of the receiver.
