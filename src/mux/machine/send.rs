@@ -137,6 +137,7 @@ impl Machine {
             let limits = Limits {
                 first: self.config.window,
                 max: self.config.max_window,
+                kept_for_messages: self.config.max_message_size as usize,
             };
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;

@@ -211,7 +211,8 @@ impl ReceiveWindow {
         if growth > 1 {
             let target = self.window.saturating_mul(growth).min(limits.max);
             let wanted = target.saturating_sub(self.window);
-            let granted = wanted.min(u32::try_from(*shared).unwrap_or(u32::MAX));
+            let spare = shared.saturating_sub(limits.kept_for_messages);
+            let granted = wanted.min(u32::try_from(spare).unwrap_or(u32::MAX));
             self.window = self.window.saturating_add(granted);
             *shared = shared.saturating_sub(granted as usize);
         } else if took > SHRINK_AFTER {
@@ -246,4 +247,7 @@ impl ReceiveWindow {
 pub(crate) struct Limits {
     pub(crate) first: u32,
     pub(crate) max: u32,
+    /// Shared memory that no window may take: with less than this, no message larger than a window
+    /// could ever arrive again.
+    pub(crate) kept_for_messages: usize,
 }
