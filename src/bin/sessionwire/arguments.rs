@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sessionwire::transport::{Endpoint, Scheme};
 
-use crate::protocol::LARGEST_SIZE;
+use crate::protocol::{LARGEST_SIZE, MOST_CHANNELS};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -141,8 +141,6 @@ Examples:
   sessionwire ping tcp://127.0.0.1:9000
   sessionwire ping ws://example.org:9000/wire --count 5 --interval 200ms
   sessionwire ping unix:///tmp/wire.sock --count 1000 --interval 0";
-
-const MOST_CHANNELS: usize = 1000;
 
 /// Longer runs would say nothing more, and every round trip's time is kept.
 const LONGEST_SECONDS: f64 = 600.0;

@@ -18,7 +18,7 @@ pub(crate) async fn run(options: &PingOptions) -> Result<ExitCode, Failure> {
     let interruption = Interruption::listen()?;
     let endpoint = &options.endpoint;
     let transport = TransportConfig::default().connect_timeout(options.timeout);
-    let connecting = sessionwire::connect_with(endpoint, protocol::config(), &transport);
+    let connecting = sessionwire::connect_with(endpoint, protocol::config(SIZE, 1), &transport);
     let connection = match select(pin!(connecting), pin!(interruption.wait())).await {
         Either::Left((connected, _)) => connected?,
         Either::Right(_) => return Ok(ExitCode::FAILURE),

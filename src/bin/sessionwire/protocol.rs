@@ -33,6 +33,9 @@ use crate::failure::Failure;
 /// The largest payload that can be measured, in bytes.
 pub(crate) const LARGEST_SIZE: usize = 64 * 1024 * 1024;
 
+/// The most channels that can be measured at once.
+pub(crate) const MOST_CHANNELS: usize = 1000;
+
 /// What a server tells whose message was not the one that it expected.
 pub(crate) const OUT_OF_ORDER: Code = Code::application(1);
 
@@ -71,13 +74,20 @@ pub(crate) struct Summary {
 /// Resolves (to an error) when the server shuts down.
 pub(crate) type Stopping = Receiver<()>;
 
-/// The limits of both ends: room for the largest messages and the most channels that `bench` knows.
-pub(crate) fn config() -> Config {
+/// The default limits, with room for messages with payloads of `size` on so many channels.
+pub(crate) fn config(size: usize, channels: usize) -> Config {
     const ENVELOPE: usize = 64;
+    const DEFAULT_CHANNELS: usize = 128;
+    const DEFAULT_WINDOW: usize = 128 * 1024;
+    const DEFAULT_SHARED_MEMORY: usize = 32 * 1024 * 1024;
+    let channels = channels.max(DEFAULT_CHANNELS);
+    let guaranteed = channels.saturating_mul(2 * DEFAULT_WINDOW);
+    let shared = DEFAULT_SHARED_MEMORY.max(size.saturating_mul(4));
     Config::default()
-        .max_message_size(LARGEST_SIZE + ENVELOPE)
-        .max_channels(1024)
-        .accept_backlog(1024)
+        .max_message_size(size.saturating_add(ENVELOPE).max(1024 * 1024))
+        .max_channels(channels)
+        .accept_backlog(channels)
+        .receive_memory(guaranteed.saturating_add(shared))
 }
 
 /// The server's side of all protocols.

@@ -19,7 +19,10 @@ use crate::signals::Interruption;
 /// The command `serve`.
 pub(crate) async fn run(options: &ServeOptions) -> Result<ExitCode, Failure> {
     let interruption = Interruption::listen()?;
-    let mut listener = Listener::new(protocol::config(), TransportConfig::default());
+    let mut listener = Listener::new(
+        protocol::config(protocol::LARGEST_SIZE, protocol::MOST_CHANNELS),
+        TransportConfig::default(),
+    );
     for endpoint in &options.endpoints {
         listener = listener.and(&endpoint.to_string()).await?;
     }

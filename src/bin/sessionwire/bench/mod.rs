@@ -94,7 +94,7 @@ async fn measure_target(
     progress: &ProgressBar,
 ) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
-    let serving = target.serve().await?;
+    let serving = target.serve(measurements).await?;
     for measurement in measurements {
         progress.set_message(format!("{} {measurement}", target.name()));
         let row = match &serving.endpoint {
@@ -115,7 +115,8 @@ async fn measure_one(
     time: Duration,
 ) -> Result<Row, Failure> {
     let transport = TransportConfig::default();
-    let connection = sessionwire::connect_with(endpoint, protocol::config(), &transport).await?;
+    let config = protocol::config(measurement.size, measurement.channels);
+    let connection = sessionwire::connect_with(endpoint, config, &transport).await?;
     let measured = measure_over(&connection, endpoint, measurement, time).await?;
     // The server's side of it must not run into the next measurement.
     let _ = connection.drain(Duration::from_secs(1)).await;

@@ -95,7 +95,7 @@ impl Target {
     }
 
     /// Starts a server if there is none yet.
-    pub(super) async fn serve(&self) -> Result<Serving, Failure> {
+    pub(super) async fn serve(&self, measurements: &[Measurement]) -> Result<Serving, Failure> {
         match self {
             Self::RawTcp => Ok(Serving {
                 endpoint: None,
@@ -105,7 +105,7 @@ impl Target {
                 endpoint: Some(endpoint.clone()),
                 server: None,
             }),
-            Self::Local(transport) => serve_local(&local_url(*transport).1).await,
+            Self::Local(transport) => serve_local(&local_url(*transport).1, measurements).await,
         }
     }
 }
@@ -119,8 +119,14 @@ impl Serving {
     }
 }
 
-async fn serve_local(url: &str) -> Result<Serving, Failure> {
-    let listener = Listener::new(protocol::config(), TransportConfig::default())
+async fn serve_local(url: &str, measurements: &[Measurement]) -> Result<Serving, Failure> {
+    let most = |what: fn(&Measurement) -> usize| measurements.iter().map(what).max().unwrap_or(1);
+    let (size, channels) = (
+        most(|planned| planned.size),
+        most(|planned| planned.channels),
+    );
+    let config = protocol::config(size, channels);
+    let listener = Listener::new(config, TransportConfig::default())
         .and(url)
         .await?;
     let endpoint = listener.endpoints().first().cloned();
