@@ -1,11 +1,13 @@
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use sessionwire::mux::{Code, Timeout, Violation};
 use sessionwire::transport::{Scheme, TransportError};
 use sessionwire::{ChannelError, ConnectionError, OpenError};
+
+use crate::output::note;
 
 /// Why the program could not do what it was asked for, and what to do about that.
 #[derive(Debug, Clone)]
@@ -56,12 +58,10 @@ impl Failure {
         if matches!(self.cause, Cause::OutputClosed) {
             return ExitCode::SUCCESS;
         }
-        let mut text = format!("error: {}\n", self.chain());
+        note(&format!("error: {}", self.chain()));
         if let Some(hint) = self.hint() {
-            text.push_str(&format!("hint: {hint}\n"));
+            note(&format!("hint: {hint}"));
         }
-        // Nobody is left to tell when standard error is closed, too.
-        let _ = io::stderr().write_all(text.as_bytes());
         ExitCode::FAILURE
     }
 

@@ -46,7 +46,7 @@ impl Panel {
         for (index, (label, bars)) in (0..).zip(&self.groups) {
             let from = start + (right - start) * index / count;
             let to = start + (right - start) * (index + 1) / count;
-            let below = ((from + to) / 2, bottom - GROUP_LABEL + 8);
+            let below = (i32::midpoint(from, to), bottom - GROUP_LABEL + 8);
             write_text(root, label, below, 24, INK, HPos::Center)?;
             draw_group(root, &scale, bars, from, to)?;
         }
