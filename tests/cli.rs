@@ -93,7 +93,7 @@ fn local_transports_are_compared_with_raw_tcp() {
 
 #[test]
 fn the_largest_size_is_measured() {
-    let arguments = ["--transport", "tcp", "--size", "64M", "--channels", "1,5"];
+    let arguments = ["--transport", "memory", "--size", "64M", "--channels", "5"];
     let output = run(&[&["bench", "--seconds", "0.001"], &arguments[..]].concat());
     assert!(succeeded(&output).contains("64 MiB"));
 }

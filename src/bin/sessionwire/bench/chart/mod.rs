@@ -101,6 +101,7 @@ fn throughput(
     Panel {
         title: format!("Throughput, {channels} channel{plural}"),
         unit: "MB/s of payload, log scale; higher is better",
+        values: bulk_rows(rows).map(|row| row.mb_per_s).collect(),
         groups: groups(series, sizes, bar),
         bounds,
     }
@@ -121,6 +122,11 @@ fn round_trips(
     Panel {
         title: "Round trip, one message at a time".to_owned(),
         unit: "µs, log scale: bar p50, whisker p99; lower is better",
+        values: rows
+            .iter()
+            .flat_map(|row| [row.p50_us, row.p99_us])
+            .flatten()
+            .collect(),
         groups: groups(series, sizes, bar),
         bounds,
     }

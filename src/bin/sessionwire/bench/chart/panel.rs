@@ -10,6 +10,8 @@ pub(super) struct Panel {
     pub(super) title: String,
     /// What the axis counts.
     pub(super) unit: &'static str,
+    /// What the axis must have room for: the same for panels that are to be compared.
+    pub(super) values: Vec<f64>,
     /// A bar for each series, if it has one.
     pub(super) groups: Vec<(String, Vec<Option<Bar>>)>,
     /// Left, top, right, bottom.
@@ -35,10 +37,7 @@ impl Panel {
             FAINT_INK,
             HPos::Right,
         )?;
-        let bars = self.groups.iter().flat_map(|(_, bars)| bars).flatten();
-        let values = bars
-            .flat_map(|bar| [Some(bar.value), bar.whisker])
-            .flatten();
+        let values = self.values.iter().copied();
         let scale = Scale::over(values, bottom - GROUP_LABEL, top + HEADING);
         self.draw_axis(root, &scale)?;
         let start = left + AXIS_LABEL;
@@ -93,7 +92,7 @@ const LABEL_HEIGHT: i32 = 24;
 
 fn draw_group(root: &Area<'_>, scale: &Scale, bars: &[Option<Bar>], from: i32, to: i32) -> Drawn {
     let count = i32::try_from(bars.len().max(1)).unwrap_or(1);
-    let width = ((to - from) * 9 / 10 / count).clamp(1, WIDEST_BAR);
+    let width = ((to - from) * 19 / 20 / count).clamp(1, WIDEST_BAR);
     let mut left = (from + to - width * count) / 2;
     for bar in bars {
         if let Some(bar) = bar {
@@ -135,7 +134,7 @@ fn draw_label(
     if width < LABELLED_WIDTH {
         return Ok(());
     }
-    let size = if width < ROOMY_WIDTH { 17 } else { 22 };
+    let size = if width < ROOMY_WIDTH { 16 } else { 22 };
     write_text(root, &compact(value), place, size, color, HPos::Center)
 }
 
@@ -166,7 +165,9 @@ fn compact(value: f64) -> String {
         value if value >= 9950.0 => format!("{:.0}k", value / 1e3),
         value if value >= 999.5 => format!("{:.1}k", value / 1e3).replace(".0k", "k"),
         value if value >= 9.95 => format!("{value:.0}"),
-        value => format!("{value:.1}").replace(".0", ""),
+        value if value >= 0.95 => format!("{value:.1}").replace(".0", ""),
+        value if value >= 0.095 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
     }
 }
 
@@ -176,10 +177,15 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let written = [1.0, 6.61, 42.4, 999.4, 999.6, 1234.0, 9990.0, 1.5e6].map(compact);
+        let written = [
+            0.01, 0.1, 1.0, 6.61, 42.4, 999.4, 999.6, 1234.0, 9990.0, 1.5e6,
+        ]
+        .map(compact);
         assert_eq!(
             written,
-            ["1", "6.6", "42", "999", "1k", "1.2k", "10k", "1.5M"]
+            [
+                "0.01", "0.1", "1", "6.6", "42", "999", "1k", "1.2k", "10k", "1.5M"
+            ]
         );
     }
 }

@@ -24,7 +24,7 @@ impl Scale {
         if most == 0.0 {
             (least, most) = (1.0, 10.0);
         }
-        let least = 10_f64.powf((least / 1.5).log10().floor());
+        let least = 10_f64.powf((least / 3.0).log10().floor());
         let most = (most * 2.0).max(least * 10.0);
         Self {
             least,
