@@ -120,7 +120,6 @@ impl ReceiveWindow {
     }
 
     /// Bytes held unread.
-    #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
         u64::from(self.held) + u64::from(self.partial)
     }
