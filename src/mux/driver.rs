@@ -312,7 +312,7 @@ impl Engine {
             machine.handle_bytes(count, now);
             let max = machine.config().max_frame_size as usize;
             if let Err(violation) = input.frames(max, |body, backing| {
-                machine.handle_frame(body, backing, now)
+                machine.handle_frame(body, backing, now);
             }) {
                 machine.handle_violation(violation);
             }

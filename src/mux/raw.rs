@@ -366,12 +366,10 @@ impl RawReceiver {
             let report = |state: &mut State| state.machine.consumed(key, consumed);
             // The next refill of the inbox reports it at the latest, so a little is not worth
             // waiting for.
-            let reported = if consumed >= 2 * self.report_at {
-                Some(shared.with(report))
-            } else {
-                shared.try_with(report)
-            };
-            if reported.is_some() {
+            if consumed >= 2 * self.report_at {
+                shared.with(report);
+                self.consumed = 0;
+            } else if shared.try_with(report).is_some() {
                 self.consumed = 0;
             }
         }

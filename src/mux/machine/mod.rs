@@ -120,7 +120,7 @@ struct Opened {
     there_now: u32,
     /// How many the peer may have opened in all, as it was told.
     allowed_there: u32,
-    /// Set when this end has said GoAway: later channels of the peer are ignored.
+    /// Set when this end has said `GoAway`: later channels of the peer are ignored.
     last_there: Option<u32>,
 }
 

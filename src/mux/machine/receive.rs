@@ -420,42 +420,43 @@ impl Machine {
             ReceiveState::Finished => {
                 return Err(out_of_order(number, "a Data frame after the last"));
             }
-            ReceiveState::Stopped => {}
-            ReceiveState::Open if cost > 0 => {
-                let length_so_far = receiving.parts.len() + payload.len();
-                if length_so_far > self.config.max_message_size as usize {
-                    self.reset_here(
-                        key,
-                        Code::TOO_LARGE,
-                        "a message is larger than max_message_size",
-                    );
-                    return Ok(());
-                }
-                if !ends {
-                    receiving.parts.push(payload, backing);
-                    receiving.window.hold_part(length);
-                } else {
-                    self.statistics.messages_received += 1;
-                    if receiving.parts.is_empty() {
-                        receiving.inbox.push(payload, backing);
-                    } else {
-                        let mut parts = std::mem::take(&mut receiving.parts);
-                        parts.push(payload, backing);
-                        receiving.inbox.push_parts(parts);
-                    }
-                    receiving.window.hold_message(length);
-                    wake_reader(&mut self.wakes, key, slot);
-                }
-            }
-            ReceiveState::Open => {}
-        }
-        if !ends {
-            self.want_memory(key);
+            ReceiveState::Open if cost > 0 => self.hold(key, payload, ends, backing),
+            ReceiveState::Open | ReceiveState::Stopped => {}
         }
         if finishes {
             self.finish_receiving(key, number)?;
         }
         Ok(())
+    }
+
+    /// Keeps a message, or a part of one, until it is read.
+    fn hold(&mut self, key: usize, payload: &[u8], ends: bool, backing: Option<&Bytes>) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let receiving = &mut slot.receiving;
+        if receiving.parts.len() + payload.len() > self.config.max_message_size as usize {
+            let reason = "a message is larger than max_message_size";
+            self.reset_here(key, Code::TOO_LARGE, reason);
+            return;
+        }
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        if ends {
+            self.statistics.messages_received += 1;
+            if receiving.parts.is_empty() {
+                receiving.inbox.push(payload, backing);
+            } else {
+                let mut parts = std::mem::take(&mut receiving.parts);
+                parts.push(payload, backing);
+                receiving.inbox.push_parts(parts);
+            }
+            receiving.window.hold_message(length);
+            wake_reader(&mut self.wakes, key, slot);
+        } else {
+            receiving.parts.push(payload, backing);
+            receiving.window.hold_part(length);
+            self.want_memory(key);
+        }
     }
 
     fn finish_receiving(&mut self, key: usize, number: u32) -> Result<(), ConnectionError> {
