@@ -103,8 +103,10 @@ fn pings_are_answered_by_one_pong_and_counted() {
 
 #[test]
 fn pongs_that_nobody_asked_for_are_counted() {
-    let mut alone = Alone::introduced(strict());
-    assert_eq!(taken(&mut alone, |_| Frame::Pong { nonce: 77 }), Some(10));
+    for nonce in [0, 2, 77] {
+        let mut alone = Alone::introduced(strict());
+        assert_eq!(taken(&mut alone, |_| Frame::Pong { nonce }), Some(10));
+    }
 }
 
 #[test]
