@@ -123,6 +123,20 @@ fn what_was_opened_sent_and_finished_before_the_drain_arrives() {
 }
 
 #[test]
+fn a_goaway_comes_after_every_open_however_many_there_are() {
+    let mut alone = Alone::introduced(Config::default().max_channels(1000));
+    alone.hears(&Frame::Allow { channels: 1000 });
+    for _ in 0..1000 {
+        let opened = alone.machine.open(&"n".repeat(255), Priority::Normal);
+        opened.unwrap().unwrap();
+    }
+    alone.machine.drain(alone.now + HOUR);
+    let said = alone.says();
+    assert!(said[..1000].iter().all(|frame| frame.starts_with("Open")));
+    assert!(said[1000].starts_with("GoAway"));
+}
+
+#[test]
 fn opens_that_cross_a_goaway_are_refused_and_may_be_retried_elsewhere() {
     let mut pair = pair();
     let (here, there) = pair.channel();

@@ -64,13 +64,18 @@ fn tiny_messages_pay_for_their_headers() {
 #[test]
 fn tiny_messages_that_nobody_reads_bring_no_new_credit() {
     let mut alone = Alone::introduced(strict());
-    alone.accepted(1);
+    let key = alone.accepted(1);
+    for count in 1..=10 {
+        alone.hears_message(1, b"");
+        let held = alone.machine.slots[key].receiving.window.held();
+        assert_eq!(held, 32 * count);
+    }
     let count = until_out_of_credit(&mut alone, || Frame::Data {
         channel: 1,
         flags: END_OF_MESSAGE,
         payload: b"",
     });
-    assert_eq!(count, 128 * 1024 / 32);
+    assert_eq!(count, 128 * 1024 / 32 - 10);
 }
 
 #[test]
@@ -103,8 +108,10 @@ fn pings_are_answered_by_one_pong_and_counted() {
 
 #[test]
 fn pongs_that_nobody_asked_for_are_counted() {
-    let mut alone = Alone::introduced(strict());
-    assert_eq!(taken(&mut alone, |_| Frame::Pong { nonce: 77 }), Some(10));
+    for nonce in [0, 2, 77] {
+        let mut alone = Alone::introduced(strict());
+        assert_eq!(taken(&mut alone, |_| Frame::Pong { nonce }), Some(10));
+    }
 }
 
 #[test]

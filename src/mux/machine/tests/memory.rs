@@ -152,6 +152,15 @@ fn a_channel_that_was_reset_gives_its_memory_to_the_next_in_the_line() {
 }
 
 #[test]
+fn a_channel_whose_message_found_room_while_it_waited_borrows_nothing() {
+    let (mut alone, first, _) = one_borrows_and_one_waits();
+    alone.hears_message(3, b"the end of it");
+    alone.machine.stop(first, Code::CANCELLED);
+    assert!(alone.machine.waiting_for_memory.is_empty());
+    assert_eq!(alone.machine.shared_memory, 1024 * 1024);
+}
+
+#[test]
 fn a_channel_that_ends_in_the_line_for_memory_leaves_it() {
     for stops in [true, false] {
         let (mut alone, first, second) = one_borrows_and_one_waits();

@@ -1,8 +1,9 @@
+use super::alone::Alone;
 use super::pair::{HERE, Pair, THERE, message};
 use crate::mux::code::Code;
 use crate::mux::config::Config;
 use crate::mux::error::ChannelError;
-use crate::mux::frame::{LENGTH_PREFIX, MAX_DATA_HEADER};
+use crate::mux::frame::{Frame, LENGTH_PREFIX, MAX_DATA_HEADER};
 
 /// A size, and those just below and above it.
 fn around(size: usize) -> [usize; 3] {
@@ -144,4 +145,60 @@ fn a_bounded_wire_loses_nothing() {
         }
         pair.tear_down();
     }
+}
+
+#[test]
+fn small_messages_use_the_credit_to_the_last_that_fits() {
+    for size in [0, 100, 250, 251, 1000, 4096] {
+        let mut pair = Pair::introduced(Config::default());
+        let (here, there) = pair.channel();
+        pair.read_only(there, 0);
+        let fit = 128 * 1024 / (size + 32);
+        for seed in 0..fit + 10 {
+            pair.send(here, message(size, seed));
+        }
+        pair.run_until_quiet();
+        let arrived = pair.machine(THERE).statistics().messages_received;
+        assert_eq!(arrived, fit as u64, "of {size} bytes");
+        pair.read_all(there);
+        pair.run_until_quiet();
+        assert_eq!(pair.received(there).len(), fit + 10);
+        pair.tear_down();
+    }
+}
+
+#[test]
+fn a_part_of_a_message_waits_until_it_is_worth_its_frame() {
+    let mut alone = Alone::introduced(Config::default());
+    alone.hears(&Frame::Open {
+        channel: 1,
+        window: 1000,
+        priority: 1,
+        protocol: "test/1",
+    });
+    let (key, _) = alone.machine.take_incoming().unwrap();
+    alone.machine.accept(key);
+    alone.machine.send(key, message(10_000, 1));
+    assert_eq!(alone.says().len(), 1, "the Accept");
+    alone.hears(&Frame::Credit {
+        channel: 1,
+        bytes: 3127,
+    });
+    assert_eq!(alone.says(), Vec::<String>::new());
+    alone.hears(&Frame::Credit {
+        channel: 1,
+        bytes: 1,
+    });
+    assert_eq!(alone.says().len(), 1);
+    assert_eq!(
+        alone.machine.slots[key].sending.queue.bytes(),
+        10_000 - 4096
+    );
+    alone.hears(&Frame::Credit {
+        channel: 1,
+        bytes: 10_000,
+    });
+    assert_eq!(alone.machine.slots[key].sending.queue.bytes(), 5904);
+    alone.says();
+    assert_eq!(alone.machine.send_queued, 0);
 }
