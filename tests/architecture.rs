@@ -75,7 +75,9 @@ fn sans_io_modules_do_no_io() {
 #[test]
 fn bincode_is_named_in_one_file() {
     let sources = sources();
-    let names = |file: &&Source| file.code.lines().any(names_bincode);
+    // The fuzz targets hold the hand-written frames against it.
+    let is_fuzzed = |file: &&Source| file.path == "mux/fuzzing.rs";
+    let names = |file: &&Source| !is_fuzzed(file) && file.code.lines().any(names_bincode);
     let files: Vec<&str> = sources
         .iter()
         .filter(names)

@@ -23,6 +23,8 @@ const RESET: u32 = 5;
 const PONG: u32 = 7;
 const GO_AWAY: u32 = 8;
 const ALLOW: u32 = 10;
+/// The first byte of a Ping.
+const PING: u8 = 6;
 
 #[test]
 fn a_channel_dropped_before_it_was_sent_leaves_no_trace() {
@@ -316,7 +318,13 @@ fn the_walk_through_of_the_document_is_what_happens() {
         for (name, frame) in walk_through() {
             let (of_server, body) = (name.starts_with("walk-server-"), frame[4..].to_vec());
             if of_server {
-                assert_eq!(peer.next().await, Some(body), "{name}");
+                // The document leaves out all pings but the first.
+                let is_later_ping = |body: &Vec<u8>| body[0] == PING && body[1] > 1;
+                let mut next = peer.next().await;
+                while next.as_ref().is_some_and(is_later_ping) {
+                    next = peer.next().await;
+                }
+                assert_eq!(next, Some(body), "{name}");
             } else {
                 peer.stream.write_all(&frame).await.unwrap();
             }

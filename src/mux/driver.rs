@@ -22,6 +22,8 @@ use crate::transport::BoxedStream;
 
 /// What one turn reads at most before other tasks get theirs, in bytes.
 const READ_BUDGET: usize = 512 * 1024;
+/// Reads after a failed write, at most.
+const LAST_READS: usize = 64;
 /// Pieces given to one write.
 const SLICES: usize = 16;
 /// How long small messages may gather while more are queued.
@@ -199,7 +201,10 @@ impl Engine {
             if !self.write_waits {
                 match self.write(shared, context) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => self.fail(shared, error),
+                    Poll::Ready(Err(error)) => {
+                        self.read_last_words(shared, context);
+                        self.fail(shared, error);
+                    }
                     Poll::Pending => self.write_waits = true,
                 }
             }
@@ -318,6 +323,15 @@ impl Engine {
             }
         });
         Poll::Ready(Ok(count))
+    }
+
+    /// A peer that takes no more may have said why before it closed.
+    fn read_last_words(&mut self, shared: &Shared, context: &mut Context<'_>) {
+        for _ in 0..LAST_READS {
+            if !matches!(self.read(shared, context), Poll::Ready(Ok(1..))) {
+                return;
+            }
+        }
     }
 
     /// Waits for the next deadline. Ready when one has passed and was seen to.

@@ -514,6 +514,13 @@ impl Sink<Bytes> for RawChannel {
 }
 
 impl RawSender {
+    /// As [`start_send_message`](Self::start_send_message), by copying a message of up to 4 KiB.
+    pub(super) fn start_send_copy(&mut self, message: &[u8]) -> Result<(), ChannelError> {
+        let Handle { shared, key } = &self.handle;
+        shared.with(|state| state.machine.send_copy(*key, message))?;
+        Ok(())
+    }
+
     /// Queues a message after [`poll_ready`](Self::poll_ready), which found room for it.
     pub(super) fn start_send_message(&mut self, message: Bytes) -> Result<(), ChannelError> {
         let Handle { shared, key } = &self.handle;

@@ -160,6 +160,8 @@ fn is_cut(error: &ConnectionError) -> bool {
             | ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
+            // What ws_stream_tungstenite says of a write after the end.
+            | ErrorKind::NotConnected
     ))
 }
 

@@ -149,11 +149,7 @@ impl Ours {
 }
 
 fn connection(stream: BoxedStream, role: Role) -> Connection {
-    let mut config = Config::default().max_message_size(4 << 20);
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    if let Some(w) = number("MAXWIN") { config = config.max_window(w); }
-    if let Some(w) = number("SENDMEM") { config = config.send_memory(w); }
-    if let Some(w) = number("CHANBUF") { config = config.channel_send_buffer(w); }
+    let config = Config::default().max_message_size(4 << 20);
     let (connection, driver) = Connection::new(stream, role, config);
     driver.spawn();
     connection

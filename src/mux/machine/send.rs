@@ -248,9 +248,9 @@ impl Machine {
             };
             self.schedule
                 .sent(key, &mut sending.turn, slot.priority, sent, after);
-            if moved.stopped == Stopped::NoCredit {
+            if moved.stopped == Stopped::NoCredit && sending.blocked_since.is_none() {
                 self.send_queued = self.send_queued.saturating_sub(sending.queue.bytes());
-                sending.blocked_since.get_or_insert(now);
+                sending.blocked_since = Some(now);
             }
             // A sender goes on when half of its buffer is free, and not for every frame.
             if sending.queue.bytes() <= self.config.channel_send_buffer / 2 {

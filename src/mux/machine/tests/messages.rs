@@ -170,19 +170,16 @@ fn small_messages_use_the_credit_to_the_last_that_fits() {
 #[test]
 fn a_part_of_a_message_waits_until_it_is_worth_its_frame() {
     let mut alone = Alone::introduced(Config::default());
-    alone.hears(&Frame::Open {
-        channel: 1,
-        window: 1000,
-        priority: 1,
-        protocol: "test/1",
-    });
+    alone.hears_open(1);
     let (key, _) = alone.machine.take_incoming().unwrap();
     alone.machine.accept(key);
-    alone.machine.send(key, message(10_000, 1));
-    assert_eq!(alone.says().len(), 1, "the Accept");
+    alone.machine.send(key, &mut message(200_000, 1)).unwrap();
+    alone.says();
+    let sending = &alone.machine.slots[key].sending;
+    let (left, credit) = (sending.queue.bytes(), sending.credit.left());
     alone.hears(&Frame::Credit {
         channel: 1,
-        bytes: 3127,
+        bytes: 4127 - u32::try_from(credit).unwrap(),
     });
     assert_eq!(alone.says(), Vec::<String>::new());
     alone.hears(&Frame::Credit {
@@ -190,15 +187,11 @@ fn a_part_of_a_message_waits_until_it_is_worth_its_frame() {
         bytes: 1,
     });
     assert_eq!(alone.says().len(), 1);
-    assert_eq!(
-        alone.machine.slots[key].sending.queue.bytes(),
-        10_000 - 4096
-    );
+    assert_eq!(alone.machine.slots[key].sending.queue.bytes(), left - 4096);
     alone.hears(&Frame::Credit {
         channel: 1,
-        bytes: 10_000,
+        bytes: 100_000,
     });
-    assert_eq!(alone.machine.slots[key].sending.queue.bytes(), 5904);
     alone.says();
     assert_eq!(alone.machine.send_queued, 0);
 }
