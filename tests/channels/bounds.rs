@@ -17,8 +17,9 @@ fn memory_of_a_slow_reader_is_bounded_at_both_ends() {
     let stage = Stage::default();
     let (here, there) = stage.pair(64 * KIB, &Config::default());
     stage.run(async {
-        let (mut one, _unread) = channel(&here, &there).await;
-        let mut stuffs = Box::pin(fill(&mut one));
+        let (one, _unread) = channel(&here, &there).await;
+        let (one, _hears) = one.split();
+        let mut stuffs = Box::pin(fill(one));
         assert!(stage.run_until_stalled(stuffs.as_mut()).is_pending());
         let (sends, receives) = (here.statistics(), there.statistics());
         // One message more than the send buffer; what came is the first window and no more.

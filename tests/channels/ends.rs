@@ -1,7 +1,6 @@
 //! Who waits is woken, and what was sent arrives, when one end stops.
 
 use std::pin::pin;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use futures::future::{Either, join, select};
@@ -11,6 +10,7 @@ use sessionwire::{ChannelError, Code, Config, ConnectionError, OpenError, Role};
 
 use super::support::stage::Stage;
 use super::support::transports::Trickle;
+use super::support::wire;
 use super::support::{KIB, assert_same, channel, pattern};
 use super::{LONG, fill, send_all};
 
@@ -18,13 +18,18 @@ use super::{LONG, fill, send_all};
 fn a_waiting_writer_is_woken_by_a_stop() {
     let stage = Stage::default();
     let (here, there) = stage.pair(10 * KIB, &Config::default());
-    stage.run(async {
-        let (mut one, other) = channel(&here, &there).await;
-        let (_sender, receiver) = other.split();
-        let stops = async { receiver.stop(Code::application(5)) };
-        let (error, ()) = join(fill(&mut one), stops).await;
-        assert!(matches!(error, ChannelError::Stopped(code) if code == Code::application(5)));
-    });
+    let (one, other) = stage.run(channel(&here, &there));
+    let (sender, _hears) = one.split();
+    let (_sends, receiver) = other.split();
+    let fills = stage.task(fill(sender));
+    assert!(fills.output().is_none(), "it waits");
+    receiver.stop(Code::application(5));
+    stage.settle();
+    let error = fills.output().expect("to be woken");
+    assert!(
+        matches!(error, ChannelError::Stopped(code) if code == Code::application(5)),
+        "{error}"
+    );
 }
 
 #[test]
@@ -32,25 +37,59 @@ fn a_waiting_writer_is_woken_when_the_peer_drops_its_channel_or_all() {
     for (finishes, all) in [(false, false), (true, false), (false, true), (true, true)] {
         let stage = Stage::default();
         let (here, there) = stage.pair(10 * KIB, &Config::default());
-        stage.run(async {
-            let (mut one, mut other) = channel(&here, &there).await;
-            let drops = async {
-                if finishes {
-                    other.finish();
-                }
-                drop(other);
-                if all {
-                    drop(there);
-                }
-            };
-            let (error, ()) = join(fill(&mut one), drops).await;
-            let expected = match &error {
-                ChannelError::ResetByPeer { code, .. } => !finishes && *code == Code::CANCELLED,
-                ChannelError::Stopped(code) => finishes && *code == Code::CANCELLED,
-                _ => false,
-            };
-            assert!(expected, "finishes {finishes}, all {all}: {error}");
-        });
+        let (one, mut other) = stage.run(channel(&here, &there));
+        let (sender, _hears) = one.split();
+        let fills = stage.task(fill(sender));
+        assert!(fills.output().is_none(), "it waits");
+        if finishes {
+            other.finish();
+        }
+        drop(other);
+        let _there = (!all).then_some(there);
+        stage.settle();
+        let error = fills.output().expect("to be woken");
+        let expected = match &error {
+            ChannelError::ResetByPeer { code, .. } => !finishes && *code == Code::CANCELLED,
+            ChannelError::Stopped(code) => finishes && *code == Code::CANCELLED,
+            _ => false,
+        };
+        assert!(expected, "finishes {finishes}, all {all}: {error}");
+    }
+}
+
+/// Nothing can be written any more, so that nothing but the news itself can wake it.
+#[test]
+fn a_waiting_writer_is_woken_by_news_from_a_peer_that_reads_nothing() {
+    for (news, is_expected) in [
+        (
+            wire::stop(2),
+            (|error| matches!(error, ChannelError::Stopped(_))) as fn(&_) -> bool,
+        ),
+        (wire::reset(2), |error| {
+            matches!(error, ChannelError::ResetByPeer { .. })
+        }),
+        (wire::go_away(0, 0, b""), |error| {
+            matches!(error, ChannelError::Refused { .. })
+        }),
+        (wire::go_away(2, 1, b""), |error| {
+            matches!(error, ChannelError::Connection(_))
+        }),
+    ] {
+        let stage = Stage::default();
+        let (connection, mut peer) = stage.faced(&Config::default());
+        // Only going away is heeded by a channel that waits to be accepted.
+        peer.say(&wire::hello());
+        let opened = stage.run(connection.open_raw("test/1")).expect("a channel");
+        stage.settle();
+        if news[4] != 8 {
+            peer.say(&wire::accept(2, 1 << 20));
+        }
+        let (sender, _hears) = opened.split();
+        let fills = stage.task(fill(sender));
+        assert!(fills.output().is_none(), "it waits");
+        peer.say(&news);
+        let error = fills.output().expect("to be woken");
+        assert!(is_expected(&error), "{error}");
     }
 }
 
@@ -66,28 +105,17 @@ fn a_waiting_writer_and_a_waiting_reader_are_woken_when_the_driver_is_dropped() 
             Either::Left((ended, _)) => panic!("{ended:?}"),
         }
     });
-    let (mut sender, mut receiver) = one.split();
-    let (told, tells) = mpsc::channel();
-    let tell = told.clone();
-    stage.spawn(async move {
-        let error = receiver.recv().await.expect_err("nobody drives");
-        tell.send(error).expect("to be heard");
-    });
-    stage.spawn(async move {
-        let error = loop {
-            if let Err(error) = sender.send(pattern(50 * KIB, 1)).await {
-                break error.error;
-            }
-        };
-        told.send(error).expect("to be heard");
-    });
-    stage.settle();
-    assert!(tells.try_recv().is_err(), "both wait");
+    let (sender, mut receiver) = one.split();
+    let reads = stage.task(async move { receiver.recv().await.expect_err("nobody drives") });
+    let fills = stage.task(fill(sender));
+    assert!(
+        reads.output().is_none() && fills.output().is_none(),
+        "both wait"
+    );
     drop(driver);
     stage.settle();
-    let errors: Vec<_> = tells.try_iter().collect();
-    assert_eq!(errors.len(), 2, "both are woken");
-    for error in errors {
+    for error in [reads.output(), fills.output()] {
+        let error = error.expect("to be woken");
         assert!(
             matches!(
                 error,
@@ -182,8 +210,9 @@ fn times_without_end_are_no_panic() {
         .close_timeout(never);
     let (here, there) = stage.pair(64 * KIB, &config);
     stage.run(async {
-        let (mut one, other) = channel(&here, &there).await;
-        let mut stuffs = Box::pin(fill(&mut one));
+        let (one, other) = channel(&here, &there).await;
+        let (one, _hears) = one.split();
+        let mut stuffs = Box::pin(fill(one));
         assert!(stage.run_until_stalled(stuffs.as_mut()).is_pending());
         let mut drains = Box::pin(here.drain(never));
         assert!(stage.run_until_stalled(drains.as_mut()).is_pending());

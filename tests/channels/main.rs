@@ -61,9 +61,9 @@ async fn transfer(
 }
 
 /// Sends until that fails.
-async fn fill(channel: &mut RawChannel) -> ChannelError {
+async fn fill(mut sender: RawSender) -> ChannelError {
     loop {
-        if let Err(error) = channel.send(pattern(50 * KIB, 1)).await {
+        if let Err(error) = sender.send(pattern(50 * KIB, 1)).await {
             return error.error;
         }
     }

@@ -106,8 +106,9 @@ fn an_unread_channel_holds_up_none_of_a_hundred_others() {
     let (here, there) = stage.pair(64 * KIB, &Config::default());
     stage.run(async {
         here.ping().await.expect("an answer");
-        let (mut stuck, _unread) = channel(&here, &there).await;
-        let mut stuffs = Box::pin(fill(&mut stuck));
+        let (stuck, _unread) = channel(&here, &there).await;
+        let (stuck, _hears) = stuck.split();
+        let mut stuffs = Box::pin(fill(stuck));
         assert!(stage.run_until_stalled(stuffs.as_mut()).is_pending());
         let mut pairs = Vec::new();
         for _ in 0..100 {

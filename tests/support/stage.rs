@@ -3,8 +3,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -108,9 +108,33 @@ impl Stage {
         self.clock.advance(time);
     }
 
+    /// Runs a task of its own, which goes on only when it is woken.
+    pub(crate) fn task<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Running<T> {
+        let (sender, receiver) = mpsc::channel();
+        self.spawn(async move {
+            // Nobody need want to know.
+            let _ = sender.send(task.await);
+        });
+        self.settle();
+        Running(receiver)
+    }
+
     /// Runs a task of its own.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.clock.spawn(Box::pin(task));
+    }
+}
+
+/// A task that may still wait.
+#[derive(Debug)]
+pub(crate) struct Running<T>(mpsc::Receiver<T>);
+
+impl<T> Running<T> {
+    pub(crate) fn output(&self) -> Option<T> {
+        self.0.try_recv().ok()
     }
 }
 
