@@ -1,14 +1,12 @@
 //! Many bytes, little room.
 
-use std::time::Duration;
-
 use futures::FutureExt;
 use futures::future::{join, join_all, join3};
 use sessionwire::transport::pipe;
 use sessionwire::{Config, Connection, Role};
 
 use super::support::stage::Stage;
-use super::support::transports::{Gated, Trickle};
+use super::support::transports::Trickle;
 use super::support::world::{On, Wire};
 use super::support::{KIB, MIB, assert_same, channel, pattern};
 use super::{expect_all, fill, send_all, transfer};
