@@ -10,8 +10,11 @@
 )]
 
 use std::future::Future;
+use std::io::{self, Write as _};
 use std::pin::pin;
 use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +38,26 @@ pub(crate) async fn watched<T>(test: impl Future<Output = T>) -> T {
     match select(pin!(test), Delay::new(PATIENCE)).await {
         Either::Left((output, _)) => output,
         Either::Right(((), _)) => panic!("hangs: not done in {PATIENCE:?}"),
+    }
+}
+
+/// Ends the whole run when a test spins, or waits for a lock, for ever: no future can time that out.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    _held: mpsc::Sender<()>,
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        let (held, dropped) = mpsc::channel::<()>();
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        thread::spawn(move || {
+            if dropped.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = writeln!(io::stderr(), "{test} hangs");
+                std::process::abort();
+            }
+        });
+        Self { _held: held }
     }
 }
 

@@ -13,11 +13,13 @@ use sessionwire::mux::{Config, Connection, Driver, Role};
 use sessionwire::runtime::{Runtime, VirtualClock};
 use sessionwire::transport::{ByteStream, MemoryStream, pipe};
 
+use super::Watchdog;
 use super::wire::{self, Heard};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stage {
     pub(crate) clock: VirtualClock,
+    _watchdog: Arc<Watchdog>,
 }
 
 #[derive(Default)]

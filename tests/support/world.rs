@@ -49,6 +49,7 @@ impl On {
         wire: Wire,
         test: impl FnOnce(World) -> Test,
     ) {
+        let _watchdog = super::Watchdog::default();
         let body = async move {
             let runtime: SharedRuntime = match self {
                 Self::AsyncStd => Arc::new(AsyncStd),
