@@ -230,15 +230,12 @@ impl ReceiveWindow {
     }
 
     fn grantable(&self) -> u32 {
-        let limit = if self.partial > 0 {
-            self.window.saturating_add(self.reserved)
-        } else {
-            self.window
-        };
-        limit
+        // What the reservation covers counts as read. It must not become credit beyond the window:
+        // that could not be taken back after the message, and kept the reservation.
+        self.window
             .saturating_sub(self.outstanding)
             .saturating_sub(self.held)
-            .saturating_sub(self.partial)
+            .saturating_sub(self.partial.saturating_sub(self.reserved))
     }
 }
 
