@@ -101,7 +101,7 @@ impl Machine {
             slot.receiving.window.open_fully();
             self.note_control(key);
             // A long message may have taken all credit before, and nothing else would grant more.
-            self.note_credit(key);
+            self.want_memory(key);
         }
     }
 

@@ -479,8 +479,10 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
+        // A channel that nobody has accepted, and so nobody reads, borrows nothing.
+        let may_borrow = slot.may_grant();
         let receiving = &mut slot.receiving;
-        if !slot.over && receiving.window.wants_reservation() && !receiving.waits_for_memory {
+        if may_borrow && receiving.window.wants_reservation() && !receiving.waits_for_memory {
             receiving.waits_for_memory = true;
             self.waiting_for_memory.push_back(key);
             self.lend_memory();

@@ -211,7 +211,9 @@ impl Machine {
     }
 
     fn put_data(&mut self, now: Instant, out: &mut Transmit) {
-        let max_payload = self.peer.max_frame as usize - (MAX_DATA_HEADER - LENGTH_PREFIX);
+        // A peer may take larger frames, but they would hold up other channels here.
+        let max_frame = self.peer.max_frame.min(self.config.max_frame_size);
+        let max_payload = max_frame as usize - (MAX_DATA_HEADER - LENGTH_PREFIX);
         while out.len() < BATCH {
             let Some(key) = self.schedule.first() else {
                 break;
