@@ -70,6 +70,8 @@ pub struct RawReceiver {
     consumed: u32,
     /// Told when that much was read.
     report_at: u32,
+    /// The last message that came was read, and nothing was sent since.
+    unanswered: bool,
 }
 
 /// A channel's place in a connection.
@@ -91,6 +93,7 @@ impl RawChannel {
                 inbox: Inbox::default(),
                 consumed: 0,
                 report_at,
+                unanswered: false,
             },
         }
     }
@@ -109,7 +112,7 @@ impl RawChannel {
     ///
     /// A cancelled `send` has sent nothing.
     pub async fn send(&mut self, message: Bytes) -> Result<(), SendError> {
-        if self.receiver.has_answered() {
+        if self.receiver.take_unanswered() {
             self.sender.answering = true;
         }
         self.sender.send(message).await
@@ -322,9 +325,10 @@ impl RawReceiver {
         })))
     }
 
-    /// Whether the last message that came was read: whoever sends now answers it.
-    pub(super) fn has_answered(&self) -> bool {
-        self.consumed > 0 && self.inbox.is_empty()
+    /// Whether a message that is sent now is the first after the last one that came: its answer,
+    /// most likely, for which someone waits. What is sent after it is left to gather.
+    pub(super) fn take_unanswered(&mut self) -> bool {
+        std::mem::take(&mut self.unanswered) && self.inbox.is_empty()
     }
 
     /// Ready with true when the inbox holds a message, with false at the end.
@@ -357,6 +361,7 @@ impl RawReceiver {
     }
 
     fn count(&mut self, length: usize) {
+        self.unanswered = true;
         let cost = u32::try_from(length)
             .unwrap_or(u32::MAX)
             .saturating_add(FRAME_COST);

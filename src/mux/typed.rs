@@ -126,7 +126,7 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
     ///
     /// A cancelled `send` has sent nothing.
     pub async fn send(&mut self, value: &Tx) -> Result<(), ChannelError> {
-        if self.receiver.raw.has_answered() {
+        if self.receiver.raw.take_unanswered() {
             self.sender.raw.note_answering();
         }
         self.sender.send(value).await

@@ -19,6 +19,9 @@ const ROUND_TRIPS: u128 = 4;
 /// ... but grows by no more than this at once: with 2, a link of 60 ms and 1 Gbit/s took twice the
 /// time to fill.
 const GROWTH: u32 = 4;
+/// Over a link that is long enough to tell, a window grows as soon as half of it was read within
+/// this many round trips, without waiting for an epoch to end.
+const QUICK_ROUND_TRIPS: u32 = 2;
 /// By this factor it grows when the peer waits for credit though everything was read: on a loopback
 /// the round trip is shorter than what it takes to schedule the tasks, and tells too little.
 const GROWTH_WHEN_STARVED: u32 = 2;
@@ -226,8 +229,15 @@ impl ReceiveWindow {
         let took = self
             .granted_at
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let far_and_quick =
+            round_trip.is_some_and(|time| time >= LEAST_EPOCH && took < time * QUICK_ROUND_TRIPS);
         let needed = self.epoch.needed(now, round_trip).unwrap_or(0);
-        let mut target = needed.min(self.window.saturating_mul(GROWTH));
+        let most = self.window.saturating_mul(GROWTH);
+        let mut target = if far_and_quick {
+            most
+        } else {
+            needed.min(most)
+        };
         if self.is_starved() && self.window < limits.max_starved {
             target = target.max(self.window.saturating_mul(GROWTH_WHEN_STARVED));
         }
