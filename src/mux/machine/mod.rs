@@ -410,6 +410,10 @@ impl Machine {
                 continue;
             };
             slot.receiving.waits_for_memory = false;
+            if !slot.receiving.window.wants_reservation() {
+                // Its message is complete: nothing would ever give the memory back.
+                continue;
+            }
             slot.receiving.window.reserve(wanted);
             self.shared_memory -= wanted as usize;
             self.note_credit(key);
