@@ -96,5 +96,6 @@ async fn send(
 
 fn run(test: impl Future<Output = Result<(), Error>>) {
     let all = timeout(Duration::from_secs(10), test);
-    task::block_on(all).expect("no deadlock").unwrap();
+    let ended = task::block_on(all).expect("no deadlock");
+    ended.expect("no error");
 }
