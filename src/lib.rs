@@ -1,4 +1,5 @@
-//! Many typed channels over one connection.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod codec;
 pub mod mux;
@@ -8,6 +9,9 @@ pub mod transport;
 mod error;
 
 pub use self::error::Error;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub use self::mux::fuzzing as __fuzzing;
 pub use self::mux::{
     Channel, ChannelError, ChannelStream, Code, Config, Connection, ConnectionError, Driver,
     IncomingChannel, Listener, OpenError, Priority, RawChannel, Role, Router, connect,

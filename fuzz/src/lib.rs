@@ -14,6 +14,16 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sessionwire::codec::{CodecError, MaxMessageSize, decode, encode};
 
+/// The body of a frame, which the crate decodes by hand: to what bincode makes of it, or not at all.
+pub fn decode_frame(data: &[u8]) {
+    sessionwire::__fuzzing::decode_frame(data);
+}
+
+/// What a peer may send after its Hello: the connection must end, or go on within its limits.
+pub fn connection_bytes(data: &[u8]) {
+    sessionwire::__fuzzing::connection_bytes(data);
+}
+
 /// The first byte chooses a type and a limit, the rest is decoded.
 ///
 /// What decodes must encode again, to no more bytes, and decode to the same; the guard must neither

@@ -8,6 +8,16 @@ fn decode_value() {
     replay("decode_value", sessionwire_fuzz::decode_value);
 }
 
+#[test]
+fn decode_frame() {
+    replay("decode_frame", sessionwire_fuzz::decode_frame);
+}
+
+#[test]
+fn connection_bytes() {
+    replay("connection_bytes", sessionwire_fuzz::connection_bytes);
+}
+
 /// Runs `target` on each file of its folders, and on what is left of it when it is cut short.
 fn replay(name: &str, target: fn(&[u8])) {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

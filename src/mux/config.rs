@@ -5,7 +5,8 @@ use super::machine::window::{FLOOR_WINDOW, MAX_WINDOW};
 /// The limits and times of one connection, all on by default.
 ///
 /// Each end has its own: what the peer must know (sizes, channels) is told to it when the
-/// connection begins. A value outside its range is moved to the nearest end of it.
+/// connection begins. A value outside its range is moved to the nearest end of it;
+/// [`Duration::MAX`] is a time that never comes.
 ///
 /// ```
 /// use sessionwire::Config;
@@ -40,6 +41,9 @@ pub(crate) const FLOOR_FRAME: u32 = 16 * 1024;
 /// The channels that a peer may open before it has our Hello.
 pub(crate) const FLOOR_CHANNELS: u32 = 16;
 
+/// Longer than any connection lives, and short enough to be added to the time. About 68 years.
+pub(crate) const NEVER: Duration = Duration::from_secs(1 << 31);
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -53,7 +57,7 @@ impl Default for Config {
             max_window: 16 * 1024 * 1024,
             receive_memory: 64 * 1024 * 1024,
             channel_send_buffer: 256 * 1024,
-            send_memory: 4 * 1024 * 1024,
+            send_memory: 1024 * 1024,
             hello_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(45),
@@ -144,7 +148,11 @@ impl Config {
         self
     }
 
-    /// The bytes of all channels that may wait to be sent before every `send` waits. Default 4 MiB.
+    /// The bytes of all channels that may wait to be sent before every `send` waits. Default 1 MiB.
+    ///
+    /// What waits for the peer's credit does not count: it is bounded by
+    /// [`channel_send_buffer`](Self::channel_send_buffer) alone. More than fits in the processor's
+    /// cache makes a connection slower.
     #[must_use]
     pub fn send_memory(mut self, bytes: usize) -> Self {
         self.send_memory = bytes.max(1);
@@ -154,14 +162,14 @@ impl Config {
     /// How long the peer may take to send its first frame. Default 10 s.
     #[must_use]
     pub fn hello_timeout(mut self, time: Duration) -> Self {
-        self.hello_timeout = time;
+        self.hello_timeout = time.min(NEVER);
         self
     }
 
     /// How long the peer may be silent before it is asked whether it lives. Default 15 s.
     #[must_use]
     pub fn ping_interval(mut self, time: Duration) -> Self {
-        self.ping_interval = time;
+        self.ping_interval = time.min(NEVER);
         self
     }
 
@@ -169,14 +177,14 @@ impl Config {
     /// keep it above twice [`ping_interval`](Self::ping_interval).
     #[must_use]
     pub fn idle_timeout(mut self, time: Duration) -> Self {
-        self.idle_timeout = time;
+        self.idle_timeout = time.min(NEVER);
         self
     }
 
     /// How long the transport may take no byte of ours before the connection is given up. Default 30 s.
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {
-        self.write_timeout = time;
+        self.write_timeout = time.min(NEVER);
         self
     }
 
@@ -184,7 +192,7 @@ impl Config {
     /// transport's own goodbye. Default 5 s.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.close_timeout = time;
+        self.close_timeout = time.min(NEVER);
         self
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::code::Code;
-use super::config::Config;
+use super::config::{Config, NEVER};
 use super::driver::{Driver, Engine};
 use super::error::{ConnectionError, OpenError};
 use super::machine::Machine;
@@ -120,12 +120,27 @@ impl Connection {
         Ok(Channel::from_raw(self.open_raw(protocol).await?))
     }
 
+    /// Opens a channel of values with a priority.
+    pub async fn open_with<Tx, Rx>(
+        &self,
+        protocol: &str,
+        priority: Priority,
+    ) -> Result<Channel<Tx, Rx>, OpenError>
+    where
+        Tx: Serialize,
+        Rx: DeserializeOwned,
+    {
+        Ok(Channel::from_raw(
+            self.open_raw_with(protocol, priority).await?,
+        ))
+    }
+
     /// Opens a channel of raw messages, as [`open`](Self::open) does.
     pub async fn open_raw(&self, protocol: &str) -> Result<RawChannel, OpenError> {
         self.open_raw_with(protocol, Priority::Normal).await
     }
 
-    /// Opens a channel of raw messages with a priority; see [`Channel::from_raw`] for one of values.
+    /// Opens a channel of raw messages with a priority.
     pub async fn open_raw_with(
         &self,
         protocol: &str,
@@ -223,7 +238,7 @@ impl Connection {
     ///
     /// The drain goes on when this is cancelled.
     pub async fn drain(&self, time: Duration) -> Result<(), ConnectionError> {
-        let deadline = self.shared.runtime.now() + time;
+        let deadline = self.shared.runtime.now() + time.min(NEVER);
         self.shared.with(|state| state.machine.drain(deadline));
         match self.closed().await {
             error if error.is_clean() => Ok(()),

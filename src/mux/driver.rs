@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 
+use super::code::Code;
 use super::error::ConnectionError;
 use super::input::Input;
 use super::machine::Phase;
@@ -21,6 +22,8 @@ use crate::transport::BoxedStream;
 
 /// What one turn reads at most before other tasks get theirs, in bytes.
 const READ_BUDGET: usize = 512 * 1024;
+/// Reads after a failed write, at most.
+const LAST_READS: usize = 64;
 /// Pieces given to one write.
 const SLICES: usize = 16;
 /// How long small messages may gather while more are queued.
@@ -99,8 +102,7 @@ pub(crate) struct Engine {
     io: BoxedStream,
     input: Input,
     output: Transmit,
-    /// Bytes were written that may still sit in the transport's buffer.
-    unflushed: bool,
+    flush: Flush,
     /// The transport has said that it will wake us, and has not yet: asking again would cost a
     /// system call.
     read_waits: bool,
@@ -117,6 +119,15 @@ pub(crate) struct Engine {
 struct Gathering {
     until: Instant,
     queued: usize,
+}
+
+/// What was written may still sit in a buffer of the transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    Done,
+    Due,
+    /// The transport is at it: nothing more is written before it is done.
+    Waits,
 }
 
 /// What is left to do once the connection is over.
@@ -144,7 +155,7 @@ impl Engine {
             io,
             input: Input::new(),
             output: Transmit::default(),
-            unflushed: false,
+            flush: Flush::Done,
             read_waits: false,
             write_waits: false,
             timer: None,
@@ -190,7 +201,10 @@ impl Engine {
             if !self.write_waits {
                 match self.write(shared, context) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => self.fail(shared, error),
+                    Poll::Ready(Err(error)) => {
+                        self.read_last_words(shared, context);
+                        self.fail(shared, error);
+                    }
                     Poll::Pending => self.write_waits = true,
                 }
             }
@@ -221,6 +235,9 @@ impl Engine {
 
     /// Writes until nothing is left or the transport takes no more.
     fn write(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flush == Flush::Waits {
+            ready!(self.flush(shared, context))?;
+        }
         let mut wrote = false;
         loop {
             let now = shared.runtime.now();
@@ -254,14 +271,28 @@ impl Engine {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(written);
-            self.unflushed = true;
+            self.flush = Flush::Due;
             shared.with_driver(|state| state.machine.handle_written(written, now));
         }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.io).poll_flush(context))?;
-            self.unflushed = false;
+        if self.flush == Flush::Due {
+            ready!(self.flush(shared, context))?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Waiting for a flush is a stall as waiting to write is: the bytes went only as far as a buffer
+    /// of the transport.
+    fn flush(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = shared.runtime.now();
+        let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(context) else {
+            self.flush = Flush::Waits;
+            shared.with_driver(|state| state.machine.handle_blocked(now));
+            return Poll::Pending;
+        };
+        if std::mem::replace(&mut self.flush, Flush::Done) == Flush::Waits {
+            shared.with_driver(|state| state.machine.handle_unblocked(now));
+        }
+        Poll::Ready(flushed)
     }
 
     /// Reads once, answers how many bytes.
@@ -286,12 +317,21 @@ impl Engine {
             machine.handle_bytes(count, now);
             let max = machine.config().max_frame_size as usize;
             if let Err(violation) = input.frames(max, |body, backing| {
-                machine.handle_frame(body, backing, now)
+                machine.handle_frame(body, backing, now);
             }) {
-                machine.end(violation.into());
+                machine.handle_violation(violation);
             }
         });
         Poll::Ready(Ok(count))
+    }
+
+    /// A peer that takes no more may have said why before it closed.
+    fn read_last_words(&mut self, shared: &Shared, context: &mut Context<'_>) {
+        for _ in 0..LAST_READS {
+            if !matches!(self.read(shared, context), Poll::Ready(Ok(1..))) {
+                return;
+            }
+        }
     }
 
     /// Waits for the next deadline. Ready when one has passed and was seen to.
@@ -371,11 +411,11 @@ impl Engine {
         if ready!(Pin::new(&mut self.io).poll_close(context)).is_err() {
             return Poll::Ready(None);
         }
-        let peer_is_gone = shared.with_driver(|state| {
-            matches!(
-                state.machine.outcome(),
-                Some(ConnectionError::ClosedByPeer { .. } | ConnectionError::Io(_))
-            )
+        // A peer that only drains may still write, and must be able to read our last messages then.
+        let peer_is_gone = shared.with_driver(|state| match state.machine.outcome() {
+            Some(ConnectionError::ClosedByPeer { code, .. }) => *code != Code::NONE,
+            Some(ConnectionError::Io(_)) => true,
+            _ => false,
         });
         Poll::Ready((!peer_is_gone).then_some(()))
     }

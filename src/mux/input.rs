@@ -85,9 +85,13 @@ impl Input {
     ) -> Result<(), Violation> {
         let (whole, largest, error) = scan(&self.buffer[self.start..self.end], max);
         let end = self.start + whole;
-        if largest * SHARE >= self.buffer.len() && whole > 0 {
+        let length = self.buffer.len();
+        let is_worth_it = |body: usize| body * SHARE >= length;
+        if is_worth_it(largest) && whole > 0 {
             let shared = self.share(end);
-            each_body(&shared, |body| handle(body, Some(&shared)));
+            each_body(&shared, |body| {
+                handle(body, is_worth_it(body.len()).then_some(&shared));
+            });
         } else {
             each_body(&self.buffer[self.start..end], |body| handle(body, None));
             self.start = end;
@@ -212,6 +216,10 @@ mod tests {
         frame
     }
 
+    fn fill(length: usize) -> u8 {
+        u8::try_from(length % 251).unwrap()
+    }
+
     /// Feeds `bytes` in pieces of `step`, answers the bodies.
     fn feed(input: &mut Input, mut bytes: &[u8], step: usize) -> Vec<Vec<u8>> {
         let mut bodies = Vec::new();
@@ -238,13 +246,13 @@ mod tests {
         let lengths = [0, 1, 250, 70_000, 3, 65_536, 300_000, 5];
         let bytes: Vec<u8> = lengths
             .iter()
-            .flat_map(|&length| frame(length, length as u8))
+            .flat_map(|&length| frame(length, fill(length)))
             .collect();
         for step in [1, 2, 3, 5, 1000, 65_537, usize::MAX] {
             let bodies = feed(&mut Input::new(), &bytes, step);
             assert_eq!(bodies.len(), lengths.len(), "step {step}");
             for (body, length) in bodies.iter().zip(lengths) {
-                assert_eq!(body, &vec![length as u8; length]);
+                assert_eq!(body, &vec![fill(length); length]);
             }
         }
     }

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::config::Config;
 use super::connection::Connection;
 use super::role::Role;
+use super::router::Router;
 use crate::runtime::MaybeSend;
 use crate::transport::{self, Endpoint, Established, TransportConfig, TransportError};
 
@@ -18,7 +19,7 @@ use crate::transport::{self, Endpoint, Established, TransportConfig, TransportEr
 /// ```
 /// # futures::executor::block_on(async {
 /// let mut listener = sessionwire::listen("tcp://127.0.0.1:0").await?;
-/// let connection = sessionwire::connect(&listener.endpoints()[0].to_string()).await?;
+/// let connection = sessionwire::connect(listener.endpoint()).await?;
 /// let accepted = listener.accept().await?;
 /// # Ok::<(), sessionwire::Error>(())
 /// # }).unwrap();
@@ -27,22 +28,25 @@ use crate::transport::{self, Endpoint, Established, TransportConfig, TransportEr
 /// # Cancel safety
 ///
 /// A cancelled `connect` closes what it had opened.
-pub async fn connect(endpoint: &str) -> Result<Connection, TransportError> {
-    connect_with(
-        &endpoint.parse()?,
-        Config::default(),
-        &TransportConfig::default(),
-    )
-    .await
+pub async fn connect<E>(endpoint: E) -> Result<Connection, TransportError>
+where
+    E: TryInto<Endpoint>,
+    TransportError: From<E::Error>,
+{
+    connect_with(endpoint, Config::default(), &TransportConfig::default()).await
 }
 
 /// As [`connect`], with other limits than the default ones.
-pub async fn connect_with(
-    endpoint: &Endpoint,
+pub async fn connect_with<E>(
+    endpoint: E,
     config: Config,
     transport: &TransportConfig,
-) -> Result<Connection, TransportError> {
-    let established = transport::connect(endpoint, transport).await?;
+) -> Result<Connection, TransportError>
+where
+    E: TryInto<Endpoint>,
+    TransportError: From<E::Error>,
+{
+    let established = transport::connect(&endpoint.try_into()?, transport).await?;
     Ok(start(established, Role::Dialer, config))
 }
 
@@ -102,6 +106,39 @@ impl Listener {
         self.endpoints.push(listener.endpoint().clone());
         self.listeners.push(listener);
         Ok(self)
+    }
+
+    /// Where it listens, with the real port: the first place if there are several.
+    ///
+    /// # Panics
+    ///
+    /// If it listens nowhere yet.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.endpoints
+            .first()
+            .expect("a listener that listens somewhere")
+    }
+
+    /// Serves every connection by `router`, each in a task of its own, for as long as it can accept.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    ///
+    /// # Cancel safety
+    ///
+    /// Connections that were accepted are served further when this is cancelled.
+    pub async fn serve(&mut self, router: &Router) -> Result<(), TransportError> {
+        let runtime = crate::runtime::current();
+        loop {
+            let connection = self.accept().await?;
+            let router = router.clone();
+            runtime.spawn(Box::pin(async move {
+                if let Err(error) = router.serve(&connection).await {
+                    tracing::debug!(%error, "a connection failed");
+                }
+            }));
+        }
     }
 
     /// Where it listens, with the real ports.

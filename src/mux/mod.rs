@@ -6,6 +6,9 @@ mod connection;
 mod driver;
 mod error;
 mod frame;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod input;
 mod listen;
 mod machine;

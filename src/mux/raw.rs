@@ -362,13 +362,14 @@ impl RawReceiver {
             .saturating_add(FRAME_COST);
         self.consumed = self.consumed.saturating_add(cost);
         if self.consumed >= self.report_at {
-            // Not worth waiting for: the next refill of the inbox reports it at the latest.
-            let (key, consumed) = (self.handle.key, self.consumed);
-            let reported = self
-                .handle
-                .shared
-                .try_with(|state| state.machine.consumed(key, consumed));
-            if reported.is_some() {
+            let (shared, key, consumed) = (&self.handle.shared, self.handle.key, self.consumed);
+            let report = |state: &mut State| state.machine.consumed(key, consumed);
+            // The next refill of the inbox reports it at the latest, so a little is not worth
+            // waiting for.
+            if consumed >= 2 * self.report_at {
+                shared.with(report);
+                self.consumed = 0;
+            } else if shared.try_with(report).is_some() {
                 self.consumed = 0;
             }
         }
@@ -513,6 +514,13 @@ impl Sink<Bytes> for RawChannel {
 }
 
 impl RawSender {
+    /// As [`start_send_message`](Self::start_send_message), by copying a message of up to 4 KiB.
+    pub(super) fn start_send_copy(&mut self, message: &[u8]) -> Result<(), ChannelError> {
+        let Handle { shared, key } = &self.handle;
+        shared.with(|state| state.machine.send_copy(*key, message))?;
+        Ok(())
+    }
+
     /// Queues a message after [`poll_ready`](Self::poll_ready), which found room for it.
     pub(super) fn start_send_message(&mut self, message: Bytes) -> Result<(), ChannelError> {
         let Handle { shared, key } = &self.handle;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,9 +39,9 @@ use crate::runtime::{self, MaybeSend, MaybeSync, Task};
 /// # Ok::<(), sessionwire::Error>(())
 /// # }).unwrap();
 /// ```
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Router {
-    handlers: BTreeMap<String, Box<dyn Handle>>,
+    handlers: BTreeMap<String, Arc<dyn Handle>>,
 }
 
 impl Router {
@@ -80,7 +81,7 @@ impl Router {
                 }
             })
         };
-        self.handlers.insert(protocol.to_owned(), Box::new(handle));
+        self.handlers.insert(protocol.to_owned(), Arc::new(handle));
         self
     }
 

@@ -198,10 +198,10 @@ impl Shared {
         let mut first = None;
         let mut rest = Vec::new();
         while let Some(wake) = state.machine.poll_wake() {
-            if let Some(waker) = state.take_waker(wake) {
-                if let Some(earlier) = first.replace(waker) {
-                    rest.push(earlier);
-                }
+            if let Some(waker) = state.take_waker(wake)
+                && let Some(earlier) = first.replace(waker)
+            {
+                rest.push(earlier);
             }
         }
         let signals = state.machine.take_signals();

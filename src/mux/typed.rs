@@ -268,11 +268,13 @@ impl<T: Serialize> Sink<T> for Sender<T> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, value: T) -> Result<(), ChannelError> {
-        let message: Bytes = with_scratch(|scratch| {
+        with_scratch(|scratch| {
             encode(&value, scratch, self.max)?;
-            Ok::<_, ChannelError>(scratch.split().freeze())
-        })?;
-        self.raw.start_send_message(message)
+            if scratch.len() <= COPY_UP_TO {
+                return self.raw.start_send_copy(scratch);
+            }
+            self.raw.start_send_message(scratch.split().freeze())
+        })
     }
 
     /// Ready when everything sent has gone to the transport, which waits for the peer's credit.

@@ -138,3 +138,10 @@ pub enum TransportError {
         requested: String,
     },
 }
+
+/// For what turns into an [`Endpoint`] without fail.
+impl From<std::convert::Infallible> for TransportError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -149,10 +149,7 @@ impl Ours {
 }
 
 fn connection(stream: BoxedStream, role: Role) -> Connection {
-    let mut config = Config::default().max_message_size(4 << 20);
-    if let Ok(w) = std::env::var("WIN") {
-        config = config.window(w.parse().unwrap()).receive_memory(1 << 32);
-    }
+    let config = Config::default().max_message_size(4 << 20);
     let (connection, driver) = Connection::new(stream, role, config);
     driver.spawn();
     connection

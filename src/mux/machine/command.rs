@@ -100,6 +100,8 @@ impl Machine {
             slot.control.accept = true;
             slot.receiving.window.open_fully();
             self.note_control(key);
+            // A long message may have taken all credit before, and nothing else would grant more.
+            self.want_memory(key);
         }
     }
 
@@ -158,11 +160,11 @@ impl Machine {
         let before = slot.sending.queue.bytes();
         queue(slot);
         let batches = self.send_queued / BATCH;
-        self.send_queued += slot.sending.queue.bytes() - before;
         self.statistics.messages_sent += 1;
         if slot.sending.blocked_since.is_some() {
             return Ok(Room::Free);
         }
+        self.send_queued += slot.sending.queue.bytes() - before;
         self.schedule
             .ready(key, &mut slot.sending.turn, slot.priority);
         let gathered = self.send_queued / BATCH > batches && self.deadlines.stalled_since.is_none();
@@ -255,6 +257,8 @@ impl Machine {
         let released = slot.receiving.window.release_reservation();
         if released > 0 {
             self.shared_memory += released as usize;
+            // The next message may have begun: it takes its place at the end of the line.
+            self.want_memory(key);
             self.lend_memory();
         }
         self.note_credit(key);
@@ -268,6 +272,8 @@ impl Machine {
         }
         match (&slot.reset, &self.outcome) {
             (Some(error), _) => Err((**error).clone()),
+            // Finished on both sides: the peer took all and needs not say so any more.
+            (None, _) if slot.over => Ok(true),
             (None, Some(error)) => Err(error.clone().into()),
             (None, None) => Ok(false),
         }
@@ -325,6 +331,7 @@ impl Machine {
             slot.control.stop = Some(code);
             self.note_control(key);
         }
+        self.return_memory(key);
     }
 
     /// Asks for a ping: answers the number that [`pings_answered`](Self::pings_answered) reaches.
@@ -351,9 +358,11 @@ impl Machine {
         self.deadlines.drain = Some(deadline);
         if self.phase == Phase::Running {
             self.phase = Phase::Draining;
+            self.signals.places = true;
             self.control.go_away = Some((Code::NONE, String::new()));
             for key in std::mem::take(&mut self.backlog) {
                 self.reset_here(key, Code::REFUSED, "the peer is draining");
+                self.settle(key);
             }
         }
     }

@@ -70,6 +70,9 @@ pub(crate) struct Machine {
     /// What windows that grow and large messages may still borrow.
     shared_memory: usize,
     waiting_for_memory: VecDeque<usize>,
+    /// Bytes queued on channels that have credit: what the connection's send buffer holds. Those of
+    /// a channel that waits for the peer count against that channel alone, or a peer that does not
+    /// read one channel could keep all others from sending.
     send_queued: usize,
     waiting_for_room: Vec<usize>,
     keepalive: KeepAlive,
@@ -117,7 +120,7 @@ struct Opened {
     there_now: u32,
     /// How many the peer may have opened in all, as it was told.
     allowed_there: u32,
-    /// Set when this end has said GoAway: later channels of the peer are ignored.
+    /// Set when this end has said `GoAway`: later channels of the peer are ignored.
     last_there: Option<u32>,
 }
 
@@ -241,7 +244,11 @@ impl Machine {
         Statistics {
             round_trip: self.keepalive.round_trip(),
             open_channels: self.slots.len(),
-            send_queued: self.send_queued,
+            send_queued: self
+                .slots
+                .iter()
+                .map(|(_, slot)| slot.sending.queue.bytes())
+                .sum(),
             receive_borrowed: borrowed,
             ..self.statistics.clone()
         }
@@ -325,6 +332,10 @@ impl Machine {
             wake_reader(&mut self.wakes, key, slot);
             wake_writer(&mut self.wakes, key, slot);
         }
+        let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.settle(key);
+        }
         self.signals = Signals {
             places: true,
             incoming: true,
@@ -341,8 +352,11 @@ impl Machine {
         };
         if !slot.over && (slot.is_finished() || slot.reset.is_some()) {
             slot.over = true;
+            self.signals.accepted |= slot.opened_here && !slot.accepted;
             self.live = self.live.saturating_sub(1);
-            self.send_queued = self.send_queued.saturating_sub(slot.sending.queue.clear());
+            let counted = slot.sending.counted();
+            self.send_queued = self.send_queued.saturating_sub(counted);
+            slot.sending.queue.clear();
             self.schedule.remove(key, &mut slot.sending.turn);
             slot.receiving.parts = queue::Parts::default();
             // Frames that the peer sent before it learns of the end: data up to the credit it had,
@@ -351,10 +365,15 @@ impl Machine {
             self.stale_allowance = self
                 .stale_allowance
                 .saturating_add(in_flight + 8 * u64::from(window::FRAME_COST));
+            slot.receiving.window.close();
             wake_reader(&mut self.wakes, key, slot);
             wake_writer(&mut self.wakes, key, slot);
+            self.return_memory(key);
         }
         let ended = self.outcome.is_some();
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
         let idle = !slot.control.queued || ended;
         if (slot.over || ended)
             && idle
@@ -382,12 +401,17 @@ impl Machine {
             self.signals.places = true;
         } else {
             self.opened.there_now = self.opened.there_now.saturating_sub(1);
-            let allowed = self.allowed_there();
-            let news = allowed.saturating_sub(self.opened.allowed_there);
-            let exhausted = self.opened.there >= self.opened.allowed_there;
-            self.control.allow |= news >= self.config.max_channels / 4 || exhausted;
+            self.note_allow();
         }
         self.lend_memory();
+    }
+
+    /// Notes that the peer is to be allowed more channels, if a quarter is free or it has none left.
+    fn note_allow(&mut self) {
+        let allowed = self.allowed_there();
+        let news = allowed.saturating_sub(self.opened.allowed_there);
+        let exhausted = self.opened.there >= self.opened.allowed_there;
+        self.control.allow |= news >= self.config.max_channels / 4 || (exhausted && news > 0);
     }
 
     /// How many channels the peer may have opened in all, by what is free now.
@@ -397,6 +421,18 @@ impl Machine {
             .max_channels
             .saturating_sub(self.opened.there_now);
         self.opened.there.saturating_add(free)
+    }
+
+    /// A channel needs no more memory for large messages: what it had goes to others.
+    fn return_memory(&mut self, key: usize) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        if std::mem::take(&mut slot.receiving.waits_for_memory) {
+            self.waiting_for_memory.retain(|&other| other != key);
+        }
+        self.shared_memory += slot.receiving.window.release_reservation() as usize;
+        self.lend_memory();
     }
 
     /// Gives shared memory to the first channels in the line that it is enough for.
@@ -410,8 +446,8 @@ impl Machine {
                 continue;
             };
             slot.receiving.waits_for_memory = false;
+            // The message may have found room in the window while it waited.
             if !slot.receiving.window.wants_reservation() {
-                // Its message is complete: nothing would ever give the memory back.
                 continue;
             }
             slot.receiving.window.reserve(wanted);

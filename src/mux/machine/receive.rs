@@ -4,10 +4,10 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::slot::Slot;
+use super::slot::{Control, Slot};
 use super::state::ReceiveState;
 use super::window::{FLOOR_WINDOW, FRAME_COST, MAX_WINDOW, ReceiveWindow};
-use super::{Machine, Phase, queue, wake_reader, wake_writer};
+use super::{LAST_NUMBER, Machine, Phase, queue, wake_reader, wake_writer};
 use crate::mux::code::Code;
 use crate::mux::config::{FLOOR_CHANNELS, FLOOR_FRAME};
 use crate::mux::error::{ChannelError, ConnectionError, Violation};
@@ -31,21 +31,34 @@ impl Machine {
         if self.outcome.is_some() {
             return;
         }
-        let handled = match Frame::decode(body) {
-            Ok(frame) => self.dispatch(frame, backing, now),
-            // A stranger's bytes are best called that.
-            Err(_) if !self.peer.introduced => Err(Violation::NotSessionwire.into()),
-            Err(error) => Err(Violation::from(error).into()),
-        };
-        if let Err(error) = handled {
-            self.end(error);
+        match Frame::decode(body).map(|frame| self.dispatch(frame, backing, now)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.end(error),
+            Err(error) => self.handle_violation(error.into()),
         }
+    }
+
+    /// What came is no frame. A stranger's bytes are best called that.
+    pub(crate) fn handle_violation(&mut self, violation: Violation) {
+        let violation = if self.peer.introduced {
+            violation
+        } else {
+            Violation::NotSessionwire
+        };
+        self.end(violation.into());
     }
 
     /// The transport has ended: cleanly if the peer had said so.
     pub(crate) fn handle_end_of_stream(&mut self) {
-        if self.peer.draining {
+        let drained = self.control.said_go_away && self.live == 0;
+        if self.peer.draining || drained {
             self.end(ConnectionError::ClosedByPeer {
+                code: Code::NONE,
+                reason: "".into(),
+            });
+        } else if self.control.said_go_away && self.live == 0 {
+            // The peer had heard our GoAway, and was done before we had sent our last frame.
+            self.end(ConnectionError::ClosedHere {
                 code: Code::NONE,
                 reason: "".into(),
             });
@@ -91,8 +104,10 @@ impl Machine {
                 reason,
             } => self.on_reset(channel, code, reason, now)?,
             Frame::Ping { nonce } => {
-                self.charge(now)?;
-                self.control.pong = Some(nonce);
+                // A peer of ours waits for the answer before it asks again, however often it asks.
+                if self.control.pong.replace(nonce).is_some() {
+                    self.charge(now)?;
+                }
             }
             Frame::Pong { nonce } => {
                 if self.keepalive.pong(nonce, now) {
@@ -108,7 +123,7 @@ impl Machine {
             } => self.on_go_away(last_channel, code, reason, now)?,
             Frame::Hello(hello) => self.on_hello(&hello)?,
             Frame::Allow { channels } => {
-                if channels < self.peer.allows {
+                if channels <= self.peer.allows {
                     self.charge(now)?;
                 }
                 self.peer.allows = self.peer.allows.max(channels);
@@ -155,11 +170,19 @@ impl Machine {
         protocol: &str,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        if !self.role.peer_opens(number) || number <= self.opened.highest_there {
+        let is_next = number > self.opened.highest_there && number <= LAST_NUMBER;
+        if !self.role.peer_opens(number) || !is_next {
             return Err(Violation::ChannelNumber(number).into());
         }
         if window > MAX_WINDOW {
             return Err(Violation::CreditOverflow(number).into());
+        }
+        // Our sender waits for credit for 4 KiB: with less, both ends could wait for ever.
+        if window < FLOOR_WINDOW {
+            return Err(out_of_order(
+                number,
+                "an Open with a window below the least",
+            ));
         }
         self.opened.there += 1;
         if self.opened.there > self.opened.allowed_there {
@@ -183,7 +206,9 @@ impl Machine {
             receive,
         );
         let key = self.insert(slot);
-        if self.backlog.len() >= self.config.accept_backlog {
+        if self.phase == Phase::Draining {
+            self.reset_here(key, Code::REFUSED, "the peer is draining");
+        } else if self.backlog.len() >= self.config.accept_backlog {
             self.statistics.refused += 1;
             self.charge(now)?;
             self.reset_here(key, Code::REFUSED, "too many channels wait to be accepted");
@@ -191,6 +216,7 @@ impl Machine {
             self.backlog.push_back(key);
             self.signals.incoming = true;
         }
+        self.note_allow();
         Ok(())
     }
 
@@ -213,6 +239,9 @@ impl Machine {
                 channel: number,
                 what: "an Accept with a window below the least",
             })?;
+        if window > MAX_WINDOW {
+            return Err(Violation::CreditOverflow(number).into());
+        }
         slot.sending
             .credit
             .add(more)
@@ -249,13 +278,15 @@ impl Machine {
             return Ok(());
         };
         if slot.sending.state.stopped_by_peer(Code::from_wire(code)) {
-            let dropped = slot.sending.queue.clear();
-            self.send_queued = self.send_queued.saturating_sub(dropped);
+            let counted = slot.sending.counted();
+            self.send_queued = self.send_queued.saturating_sub(counted);
+            slot.sending.queue.clear();
+            slot.sending.blocked_since = None;
             wake_writer(&mut self.wakes, key, slot);
             self.note_data(key);
             self.wake_waiting_for_room();
         } else {
-            self.charge(now)?;
+            self.stale(FRAME_COST, now)?;
         }
         Ok(())
     }
@@ -323,6 +354,10 @@ impl Machine {
                     code: Code::SHUTDOWN,
                     reason,
                 }));
+                slot.control = Control {
+                    queued: slot.control.queued,
+                    ..Control::default()
+                };
             }
             self.signals.accepted = true;
             self.settle(key);
@@ -354,7 +389,7 @@ impl Machine {
         } else {
             length.saturating_add(FRAME_COST)
         };
-        let key = if self.last_data.0 == number {
+        let key = if self.last_data.0 == number && number != 0 {
             self.last_data.1
         } else {
             let Some(key) = self.locate(number, cost, now)? else {
@@ -369,7 +404,8 @@ impl Machine {
             .filter(|slot| slot.number == number && !slot.over)
         else {
             self.last_data = (0, 0);
-            return self.stale(cost, now);
+            // Never opened, or gone.
+            return self.locate(number, cost, now).map(drop);
         };
         let receiving = &mut slot.receiving;
         receiving
@@ -384,42 +420,43 @@ impl Machine {
             ReceiveState::Finished => {
                 return Err(out_of_order(number, "a Data frame after the last"));
             }
-            ReceiveState::Stopped => {}
-            ReceiveState::Open if cost > 0 => {
-                let length_so_far = receiving.parts.len() + payload.len();
-                if length_so_far > self.config.max_message_size as usize {
-                    self.reset_here(
-                        key,
-                        Code::TOO_LARGE,
-                        "a message is larger than max_message_size",
-                    );
-                    return Ok(());
-                }
-                if !ends {
-                    receiving.parts.push(payload, backing);
-                    receiving.window.hold_part(length);
-                } else {
-                    self.statistics.messages_received += 1;
-                    if receiving.parts.is_empty() {
-                        receiving.inbox.push(payload, backing);
-                    } else {
-                        let mut parts = std::mem::take(&mut receiving.parts);
-                        parts.push(payload, backing);
-                        receiving.inbox.push_parts(parts);
-                    }
-                    receiving.window.hold_message(length);
-                    wake_reader(&mut self.wakes, key, slot);
-                }
-            }
-            ReceiveState::Open => {}
-        }
-        if !ends {
-            self.want_memory(key);
+            ReceiveState::Open if cost > 0 => self.hold(key, payload, ends, backing),
+            ReceiveState::Open | ReceiveState::Stopped => {}
         }
         if finishes {
             self.finish_receiving(key, number)?;
         }
         Ok(())
+    }
+
+    /// Keeps a message, or a part of one, until it is read.
+    fn hold(&mut self, key: usize, payload: &[u8], ends: bool, backing: Option<&Bytes>) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let receiving = &mut slot.receiving;
+        if receiving.parts.len() + payload.len() > self.config.max_message_size as usize {
+            let reason = "a message is larger than max_message_size";
+            self.reset_here(key, Code::TOO_LARGE, reason);
+            return;
+        }
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        if ends {
+            self.statistics.messages_received += 1;
+            if receiving.parts.is_empty() {
+                receiving.inbox.push(payload, backing);
+            } else {
+                let mut parts = std::mem::take(&mut receiving.parts);
+                parts.push(payload, backing);
+                receiving.inbox.push_parts(parts);
+            }
+            receiving.window.hold_message(length);
+            wake_reader(&mut self.wakes, key, slot);
+        } else {
+            receiving.parts.push(payload, backing);
+            receiving.window.hold_part(length);
+            self.want_memory(key);
+        }
     }
 
     fn finish_receiving(&mut self, key: usize, number: u32) -> Result<(), ConnectionError> {
@@ -438,12 +475,14 @@ impl Machine {
     }
 
     /// A message comes in parts: more may have to be let in than the window allows.
-    fn want_memory(&mut self, key: usize) {
+    pub(super) fn want_memory(&mut self, key: usize) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
+        // A channel that nobody has accepted, and so nobody reads, borrows nothing.
+        let may_borrow = slot.may_grant();
         let receiving = &mut slot.receiving;
-        if !slot.over && receiving.window.wants_reservation() && !receiving.waits_for_memory {
+        if may_borrow && receiving.window.wants_reservation() && !receiving.waits_for_memory {
             receiving.waits_for_memory = true;
             self.waiting_for_memory.push_back(key);
             self.lend_memory();
@@ -479,7 +518,10 @@ impl Machine {
     /// A frame for a channel that is gone: what was on its way is forgiven, more is not.
     fn stale(&mut self, cost: u32, now: Instant) -> Result<(), ConnectionError> {
         self.statistics.stale_frames += 1;
-        match self.stale_allowance.checked_sub(u64::from(cost)) {
+        match self
+            .stale_allowance
+            .checked_sub(u64::from(cost.max(FRAME_COST)))
+        {
             Some(left) => {
                 self.stale_allowance = left;
                 Ok(())
@@ -504,6 +546,7 @@ impl Machine {
         };
         if let Some(since) = slot.sending.blocked_since.take() {
             self.statistics.blocked_by_credit += now.saturating_duration_since(since);
+            self.send_queued += slot.sending.queue.bytes();
         }
         self.note_data(key);
     }
@@ -527,14 +570,16 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        if slot.over || self.phase == Phase::Closed {
+        if slot.over || self.outcome.is_some() {
             return;
         }
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));
         slot.receiving.parts = queue::Parts::default();
+        slot.control.stop = None;
         if std::mem::take(&mut slot.control.open) {
-            // The peer has never heard of it.
+            // The peer has never heard of it, and has not counted it.
             slot.control.reset = None;
+            self.opened.here = self.opened.here.saturating_sub(1);
         } else {
             slot.control.reset = Some(Box::new((code, reason.to_owned())));
             self.note_control(key);

@@ -4,7 +4,7 @@ use super::queue::Stopped;
 use super::receive::count;
 use super::schedule::After;
 use super::transmit::Transmit;
-use super::window::Limits;
+use super::window::{FRAME_COST, Limits};
 use super::{Machine, Phase, wake_writer};
 use crate::mux::frame::{FINISH, Frame, Hello, LENGTH_PREFIX, MAGIC, MAX_DATA_HEADER};
 use crate::runtime::Instant;
@@ -43,6 +43,10 @@ impl Machine {
             Phase::Running | Phase::Draining => {
                 self.put_connection_frames(now, out);
                 self.put_channel_controls(now, out);
+                // After every Open: a peer without channels ends the connection when it hears it.
+                if self.controls.is_empty() {
+                    self.put_go_away(out);
+                }
                 self.put_data(now, out);
                 self.end_if_drained();
             }
@@ -61,6 +65,11 @@ impl Machine {
     pub(crate) fn handle_written(&mut self, count: usize, now: Instant) {
         self.statistics.bytes_sent += count as u64;
         self.statistics.writes += 1;
+        self.handle_unblocked(now);
+    }
+
+    /// The transport takes bytes again.
+    pub(crate) fn handle_unblocked(&mut self, now: Instant) {
         if let Some(since) = self.deadlines.stalled_since.take() {
             self.statistics.blocked_by_transport += now.saturating_duration_since(since);
         }
@@ -91,7 +100,6 @@ impl Machine {
             self.opened.allowed_there = channels;
             self.put(&Frame::Allow { channels }, out);
         }
-        self.put_go_away(out);
     }
 
     fn put_hello(&mut self, out: &mut Transmit) {
@@ -137,7 +145,11 @@ impl Machine {
             let limits = Limits {
                 first: self.config.window,
                 max: self.config.max_window,
-                kept_for_messages: self.config.max_message_size as usize,
+                max_starved: self
+                    .config
+                    .window
+                    .saturating_mul(4)
+                    .min(self.config.max_window),
             };
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
@@ -168,7 +180,13 @@ impl Machine {
                 });
             }
             if control.credit && !slot.over {
+                // Windows leave enough for one large message, or the line for it might never move.
+                let kept = self
+                    .shared_memory
+                    .min(self.config.max_message_size as usize);
+                self.shared_memory -= kept;
                 receive.tune(now, round_trip, limits, &mut self.shared_memory);
+                self.shared_memory += kept;
                 let bytes = receive.grant(now);
                 if bytes > 0 {
                     put(Frame::Credit { channel, bytes });
@@ -193,7 +211,9 @@ impl Machine {
     }
 
     fn put_data(&mut self, now: Instant, out: &mut Transmit) {
-        let max_payload = self.peer.max_frame as usize - (MAX_DATA_HEADER - LENGTH_PREFIX);
+        // A peer may take larger frames, but they would hold up other channels here.
+        let max_frame = self.peer.max_frame.min(self.config.max_frame_size);
+        let max_payload = max_frame as usize - (MAX_DATA_HEADER - LENGTH_PREFIX);
         while out.len() < BATCH {
             let Some(key) = self.schedule.first() else {
                 break;
@@ -230,8 +250,9 @@ impl Machine {
             };
             self.schedule
                 .sent(key, &mut sending.turn, slot.priority, sent, after);
-            if moved.stopped == Stopped::NoCredit {
-                sending.blocked_since.get_or_insert(now);
+            if moved.stopped == Stopped::NoCredit && sending.blocked_since.is_none() {
+                self.send_queued = self.send_queued.saturating_sub(sending.queue.bytes());
+                sending.blocked_since = Some(now);
             }
             // A sender goes on when half of its buffer is free, and not for every frame.
             if sending.queue.bytes() <= self.config.channel_send_buffer / 2 {
@@ -239,6 +260,8 @@ impl Machine {
             }
             if moved.stopped == Stopped::Empty && slot.sending.state.drained() {
                 let channel = slot.number;
+                // A Stop may cross it.
+                self.stale_allowance += u64::from(FRAME_COST);
                 self.put(
                     &Frame::Data {
                         channel,

@@ -66,6 +66,17 @@ pub(crate) struct Control {
     pub(crate) reset: Option<Box<(Code, String)>>,
 }
 
+impl Sending {
+    /// The queued bytes that count against the connection's send buffer.
+    pub(crate) fn counted(&self) -> usize {
+        if self.blocked_since.is_some() {
+            0
+        } else {
+            self.queue.bytes()
+        }
+    }
+}
+
 impl Slot {
     pub(crate) fn new(
         number: u32,

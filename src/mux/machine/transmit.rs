@@ -67,7 +67,7 @@ impl Transmit {
 
     /// Fills `slices` with the first pieces, answers how many.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let pieces = self.pieces.iter().map(|piece| piece.as_ref());
+        let pieces = self.pieces.iter().map(AsRef::as_ref);
         let tail = (!self.tail.is_empty()).then_some(self.tail.as_ref());
         let mut count = 0;
         for (slot, piece) in slices.iter_mut().zip(pieces.chain(tail)) {

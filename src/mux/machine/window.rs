@@ -14,13 +14,17 @@ pub(crate) const FLOOR_WINDOW: u32 = 64 * 1024;
 /// The most credit that a channel can have.
 pub(crate) const MAX_WINDOW: u32 = 1024 * 1024 * 1024;
 
-/// A window grows when half of it was read within this many round trips.
-const GROW_WITHIN_ROUND_TRIPS: u32 = 2;
-/// By this factor a window grows: with 2, a link of 60 ms and 1 Gbit/s took twice the round trips.
+/// A window is as large as what is read in so many round trips, ...
+const ROUND_TRIPS: u128 = 4;
+/// ... but grows by no more than this at once: with 2, a link of 60 ms and 1 Gbit/s took twice the
+/// time to fill.
 const GROWTH: u32 = 4;
 /// By this factor it grows when the peer waits for credit though everything was read: on a loopback
 /// the round trip is shorter than what it takes to schedule the tasks, and tells too little.
 const GROWTH_WHEN_STARVED: u32 = 2;
+/// How fast a channel is read is measured over at least this long: over less, draining a queue
+/// would look like a fast link.
+const LEAST_EPOCH: Duration = Duration::from_millis(1);
 /// A window halves when reading half of it took longer.
 const SHRINK_AFTER: Duration = Duration::from_secs(30);
 
@@ -78,9 +82,19 @@ pub(crate) struct ReceiveWindow {
     held: u32,
     /// What has come of a message in parts.
     partial: u32,
-    /// Taken from the shared memory so that a message larger than the window can arrive.
+    /// Taken from the shared memory so that one message larger than the window can arrive.
     reserved: u32,
+    /// That message has arrived: the reservation goes back once the window covers what is left.
+    spent: bool,
     granted_at: Option<Instant>,
+    epoch: Epoch,
+}
+
+/// How much was read since when.
+#[derive(Debug, Default)]
+struct Epoch {
+    began: Option<Instant>,
+    read: u64,
 }
 
 impl ReceiveWindow {
@@ -91,7 +105,9 @@ impl ReceiveWindow {
             held: 0,
             partial: 0,
             reserved: 0,
+            spent: false,
             granted_at: None,
+            epoch: Epoch::default(),
         }
     }
 
@@ -139,16 +155,24 @@ impl ReceiveWindow {
             .saturating_add(payload)
             .saturating_add(FRAME_COST);
         self.partial = 0;
+        self.spent = self.reserved > 0;
     }
 
     /// Messages of `cost` together were read, each its bytes and [`FRAME_COST`].
     pub(crate) fn read(&mut self, cost: u32) {
         self.held = self.held.saturating_sub(cost);
+        self.epoch.read = self.epoch.read.saturating_add(u64::from(cost));
     }
 
     /// Drops what is held: nobody will read it.
     pub(crate) fn discard(&mut self) {
         self.held = 0;
+        self.partial = 0;
+    }
+
+    /// Nothing more will come; whole messages may still be read.
+    pub(crate) fn close(&mut self) {
+        self.outstanding = 0;
         self.partial = 0;
     }
 
@@ -161,10 +185,12 @@ impl ReceiveWindow {
         self.reserved = bytes;
     }
 
-    /// Gives the reservation back once the window alone covers everything.
+    /// Gives a spent reservation back once the window alone covers everything.
     pub(crate) fn release_reservation(&mut self) -> u32 {
-        let covered = self.outstanding.saturating_add(self.held) <= self.window;
-        if self.partial == 0 && covered {
+        let used = u64::from(self.outstanding) + self.held();
+        let over = self.spent || self.partial == 0;
+        if over && used <= u64::from(self.window) {
+            self.spent = false;
             std::mem::take(&mut self.reserved)
         } else {
             0
@@ -197,22 +223,17 @@ impl ReceiveWindow {
         limits: Limits,
         shared: &mut usize,
     ) {
-        let Some(granted_at) = self.granted_at else {
-            return;
-        };
-        let took = now.saturating_duration_since(granted_at);
-        let growth = if round_trip.is_some_and(|time| took < time * GROW_WITHIN_ROUND_TRIPS) {
-            GROWTH
-        } else if self.is_starved() {
-            GROWTH_WHEN_STARVED
-        } else {
-            1
-        };
-        if growth > 1 {
-            let target = self.window.saturating_mul(growth).min(limits.max);
-            let wanted = target.saturating_sub(self.window);
-            let spare = shared.saturating_sub(limits.kept_for_messages);
-            let granted = wanted.min(u32::try_from(spare).unwrap_or(u32::MAX));
+        let took = self
+            .granted_at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let needed = self.epoch.needed(now, round_trip).unwrap_or(0);
+        let mut target = needed.min(self.window.saturating_mul(GROWTH));
+        if self.is_starved() && self.window < limits.max_starved {
+            target = target.max(self.window.saturating_mul(GROWTH_WHEN_STARVED));
+        }
+        let wanted = target.min(limits.max).saturating_sub(self.window);
+        if wanted > 0 {
+            let granted = wanted.min(u32::try_from(*shared).unwrap_or(u32::MAX));
             self.window = self.window.saturating_add(granted);
             *shared = shared.saturating_sub(granted as usize);
         } else if took > SHRINK_AFTER {
@@ -229,13 +250,37 @@ impl ReceiveWindow {
         self.outstanding < little && self.held() < u64::from(little)
     }
 
+    /// Credit is never more than the window, whatever is reserved: so when a large message ends, what
+    /// follows it fits in the window, and the reservation can go to another channel.
     fn grantable(&self) -> u32 {
-        // What the reservation covers counts as read. It must not become credit beyond the window:
-        // that could not be taken back after the message, and kept the reservation.
+        let reserved = if self.spent { 0 } else { self.reserved };
         self.window
-            .saturating_sub(self.outstanding)
+            .saturating_add(reserved)
             .saturating_sub(self.held)
-            .saturating_sub(self.partial.saturating_sub(self.reserved))
+            .saturating_sub(self.partial)
+            .min(self.window)
+            .saturating_sub(self.outstanding)
+    }
+}
+
+impl Epoch {
+    /// The window that what was read since the epoch began asks for, once it is long enough.
+    fn needed(&mut self, now: Instant, round_trip: Option<Duration>) -> Option<u32> {
+        let (Some(began), Some(round_trip)) = (self.began, round_trip) else {
+            *self = Self {
+                began: Some(now),
+                read: 0,
+            };
+            return None;
+        };
+        let took = now.saturating_duration_since(began);
+        if took < round_trip.max(LEAST_EPOCH) {
+            return None;
+        }
+        let read = u128::from(std::mem::take(&mut self.read));
+        self.began = Some(now);
+        let needed = ROUND_TRIPS * read * round_trip.as_nanos() / took.as_nanos().max(1);
+        Some(u32::try_from(needed).unwrap_or(u32::MAX))
     }
 }
 
@@ -244,7 +289,7 @@ impl ReceiveWindow {
 pub(crate) struct Limits {
     pub(crate) first: u32,
     pub(crate) max: u32,
-    /// Shared memory that no window may take: with less than this, no message larger than a window
-    /// could ever arrive again.
-    pub(crate) kept_for_messages: usize,
+    /// How far a window grows whatever the round trip: more would only lengthen the queues that
+    /// other channels' messages wait in.
+    pub(crate) max_starved: u32,
 }

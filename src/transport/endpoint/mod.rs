@@ -117,6 +117,28 @@ impl Endpoint {
     }
 }
 
+impl TryFrom<&str> for Endpoint {
+    type Error = TransportError;
+
+    fn try_from(text: &str) -> Result<Self, TransportError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Endpoint {
+    type Error = TransportError;
+
+    fn try_from(text: &String) -> Result<Self, TransportError> {
+        text.parse()
+    }
+}
+
+impl From<&Self> for Endpoint {
+    fn from(endpoint: &Self) -> Self {
+        endpoint.clone()
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = TransportError;
 

@@ -7,7 +7,10 @@ use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
+use crate::codec::varint::{VarintError, put_u32, put_u64, take_u32, take_u64};
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of the length before every body.
 pub(crate) const LENGTH_PREFIX: usize = 4;
@@ -296,7 +299,7 @@ pub(crate) fn put_data_header(out: &mut BytesMut, channel: u32, flags: u8, paylo
     rest.put_u8(flags);
     put_u64(&mut rest, payload as u64);
     let used = room - rest.len();
-    let length = (used - LENGTH_PREFIX + payload) as u32;
+    let length = u32::try_from(used - LENGTH_PREFIX + payload).unwrap_or(u32::MAX);
     if let Some(prefix) = header.first_chunk_mut() {
         *prefix = length.to_be_bytes();
     }
@@ -324,12 +327,20 @@ fn byte(input: &mut &[u8]) -> Result<u8, FrameError> {
 
 #[inline]
 fn number(input: &mut &[u8]) -> Result<u32, FrameError> {
-    take_u32(input).map_err(|_| FrameError::Number)
+    take_u32(input).map_err(no_number)
 }
 
 #[inline]
 fn long_number(input: &mut &[u8]) -> Result<u64, FrameError> {
-    take_u64(input).map_err(|_| FrameError::Number)
+    take_u64(input).map_err(no_number)
+}
+
+#[cold]
+fn no_number(error: VarintError) -> FrameError {
+    match error {
+        VarintError::Truncated { .. } => FrameError::Truncated,
+        VarintError::NotCanonical { .. } | VarintError::TooWide { .. } => FrameError::Number,
+    }
 }
 
 #[inline]

@@ -1,0 +1,131 @@
+//! Runs the examples as their heads say, both ends as processes of their own.
+#![cfg(all(feature = "async-std", feature = "websocket"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// How long a test waits before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn echo_says_everything_back_over_every_transport() {
+    let file = std::env::temp_dir().join(format!("sessionwire-echo-{}", std::process::id()));
+    let unix = format!("unix://{}", file.display());
+    let endpoints = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/wire", &unix];
+    for endpoint in endpoints.iter().take(if cfg!(unix) { 3 } else { 2 }) {
+        let (_server, endpoint) = serve("echo", &["serve", endpoint]);
+        assert_eq!(
+            run("echo", &["say", &endpoint, "hello", "there"]),
+            "hello\nthere\n",
+            "over {endpoint}"
+        );
+    }
+    std::fs::remove_file(file).ok();
+}
+
+#[test]
+fn a_stream_of_another_crate_reaches_the_same_server() {
+    let (_server, endpoint) = serve("echo", &["serve", "ws://127.0.0.1:0/wire"]);
+    assert_eq!(
+        run("bring_your_own_stream", &[&endpoint, "hello"]),
+        "hello\n"
+    );
+}
+
+#[test]
+fn two_protocols_share_a_connection() {
+    let (_server, endpoint) = serve("many_protocols", &["serve", "tcp://127.0.0.1:0"]);
+    assert_eq!(
+        run("many_protocols", &["use", &endpoint]),
+        "2 + 3 = Some(5)\n1 + 2 + ... + 100000 = 5000050000\n"
+    );
+}
+
+#[test]
+fn a_tunnel_carries_both_directions_and_their_ends() {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = target.local_addr().unwrap().to_string();
+    let shouting = thread::spawn(move || {
+        let mut text = String::new();
+        let (mut socket, _) = target.accept().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.read_to_string(&mut text).unwrap();
+        socket.write_all(text.to_uppercase().as_bytes()).unwrap();
+    });
+    let (_exit, endpoint) = serve("tunnel", &["exit", "ws://127.0.0.1:0/wire", &address]);
+    let (_entrance, local) = serve("tunnel", &["enter", "127.0.0.1:0", &endpoint]);
+    let mut socket = TcpStream::connect(local).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(b"through the tunnel").unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "THROUGH THE TUNNEL");
+    shouting.join().unwrap();
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_and_async_std_understand_each_other() {
+    let (_server, endpoint) = serve("tokio_echo", &["serve", "ws://127.0.0.1:0/wire"]);
+    assert_eq!(run("echo", &["say", &endpoint, "hello"]), "hello\n");
+    assert_eq!(run("tokio_echo", &["say", &endpoint, "hello"]), "hello\n");
+}
+
+/// An example that runs until the test is over.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Starts an example, answers where it says that it listens.
+fn serve(example: &str, arguments: &[&str]) -> (Server, String) {
+    let child = command(example, arguments).stdout(Stdio::piped()).spawn();
+    let mut server = Server(child.expect("the example starts"));
+    let output = server.0.stdout.as_mut().expect("its output is piped");
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    let endpoint = line.trim().strip_prefix("listening on ");
+    (
+        server,
+        endpoint.expect("it says where it listens").to_owned(),
+    )
+}
+
+/// Runs an example to its end, answers what it prints.
+fn run(example: &str, arguments: &[&str]) -> String {
+    let output = command(example, arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{example}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Cargo puts examples beside the folder of the test binaries, but builds them only along with all
+/// tests.
+fn command(example: &str, arguments: &[&str]) -> Command {
+    let changed = |file: &Path| {
+        file.metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(2).unwrap().join("examples");
+    let program = folder.join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
+    let source = Path::new("examples").join(format!("{example}.rs"));
+    assert!(
+        changed(&program) >= changed(&source),
+        "run `cargo build --examples` first, with the same features and profile"
+    );
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}

@@ -1,0 +1,33 @@
+//! Peers that keep no rules: each ends with the right word, and none costs memory.
+//!
+//! The peer's bytes are written by hand (`support/wire.rs`), all on the test's own thread, so that
+//! memory is counted to the byte.
+#![cfg(all(
+    feature = "async-std",
+    feature = "smol",
+    feature = "tokio",
+    feature = "websocket"
+))]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod floods;
+mod rules;
+mod strangers;
+
+use futures::FutureExt;
+use sessionwire::{Connection, ConnectionError};
+
+/// Why the connection ended; fails if it has not.
+fn outcome(connection: &Connection) -> ConnectionError {
+    connection
+        .closed()
+        .now_or_never()
+        .expect("the connection to have ended")
+}

@@ -1,0 +1,87 @@
+//! Holds the tables of README.md to the real defaults.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sessionwire::Config;
+use sessionwire::transport::TransportConfig;
+
+#[test]
+fn the_limits_of_a_connection_are_those_in_the_code() {
+    assert_eq!(
+        table("set on `Config`"),
+        fields(&format!("{:?}", Config::default()))
+    );
+}
+
+#[test]
+fn the_limits_of_a_transport_are_those_in_the_code() {
+    assert_eq!(
+        table("set on `transport::TransportConfig`"),
+        fields(&format!("{:?}", TransportConfig::default()))
+    );
+}
+
+#[test]
+fn the_features_are_those_of_cargo() {
+    let (_, features) = include_str!("../Cargo.toml")
+        .split_once("[features]")
+        .unwrap();
+    let (features, _) = features.split_once("\n[").unwrap();
+    let named = |line: &str| Some(line.split_once(" = ")?.0.to_owned());
+    let mut known: Vec<String> = features.lines().filter_map(named).collect();
+    known.retain(|name| name != "default" && !name.starts_with("__"));
+    known.sort();
+    let mut described: Vec<String> = rows("## Features").map(|row| name(row[0])).collect();
+    described.sort();
+    assert_eq!(described, known);
+}
+
+/// The settings and values of the first table after `heading`, as `Debug` writes them.
+fn table(heading: &str) -> BTreeMap<String, String> {
+    rows(heading)
+        .map(|row| (name(row[0]), value(row[1])))
+        .collect()
+}
+
+fn rows(heading: &str) -> impl Iterator<Item = Vec<&'static str>> {
+    let (_, rest) = include_str!("../README.md").split_once(heading).unwrap();
+    rest.lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+}
+
+/// The field that a setting is kept in.
+fn name(cell: &str) -> String {
+    let plain = cell.replace('`', "");
+    match plain.strip_prefix("abuse_limit, ") {
+        Some(part) => format!("abuse_{}", part.replace(' ', "_")),
+        None => plain,
+    }
+}
+
+fn value(cell: &str) -> String {
+    let (number, unit) = cell.split_once(' ').unwrap_or((cell, ""));
+    let number: u64 = number.parse().unwrap();
+    match unit {
+        "" => number.to_string(),
+        "KiB" => (number * 1024).to_string(),
+        "MiB" => (number * 1024 * 1024).to_string(),
+        "s" => format!("{:?}", Duration::from_secs(number)),
+        other => panic!("unknown unit {other:?}"),
+    }
+}
+
+/// The fields of a struct from what `Debug` writes of it.
+fn fields(debug: &str) -> BTreeMap<String, String> {
+    let (_, inner) = debug.split_once(" { ").unwrap();
+    inner
+        .trim_end_matches(" }")
+        .split(", ")
+        .map(|field| field.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
