@@ -46,6 +46,25 @@ fn a_channel_gives_its_memory_back_when_its_large_message_was_read() {
     });
 }
 
+#[test]
+fn memory_is_not_lent_to_a_channel_that_needs_it_no_more() {
+    run(async {
+        let (here, there) = pair();
+        let mut unread = here.open_raw("unread").await?;
+        unread.send(vec![0; SIZE].into()).await?;
+        let mut reading = there.accept().await?.expect("a channel").accept_raw();
+        while there.statistics().messages_received == 0 {
+            task::yield_now().await;
+        }
+        // It waits for memory at first, but then its window is enough.
+        let _fits = send(&here, &there, 100 * 1024).await?;
+        reading.recv().await?;
+        let _waiting = task::spawn(async move { reading.recv().await });
+        send(&here, &there, SIZE).await?;
+        Ok(())
+    });
+}
+
 /// Two ends with the least shared memory that there can be: one message.
 fn pair() -> (Connection, Connection) {
     let (one, other) = pipe(64 * 1024);
