@@ -153,3 +153,26 @@ fn large_messages_on_many_idle_channels_leave_memory_for_the_next() {
         }
     });
 }
+
+/// The first message after one that came is written at once, as its answer; what follows gathers.
+#[test]
+fn many_messages_after_an_answer_leave_in_few_writes() {
+    let stage = Stage::default();
+    let (here, there) = stage.pair(256 * KIB, &Config::default());
+    stage.run(async {
+        let (mut one, mut other) = channel(&here, &there).await;
+        other.send("a question".into()).await.expect("to ask");
+        one.recv().await.expect("to receive").expect("it");
+        let before = here.statistics().writes;
+        one.send("the answer".into()).await.expect("to answer");
+        assert_eq!(here.statistics().writes, before + 1);
+        for _ in 0..100 {
+            one.send("more".into()).await.expect("to go on");
+        }
+        for _ in 0..101 {
+            other.recv().await.expect("to receive").expect("it");
+        }
+        let writes = here.statistics().writes - before;
+        assert!(writes < 10, "{writes} writes for 101 messages");
+    });
+}
