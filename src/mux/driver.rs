@@ -336,7 +336,9 @@ impl Engine {
 
     /// Waits for the next deadline. Ready when one has passed and was seen to.
     fn keep_time(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<()> {
-        if self.quiet_at.is_none() && (self.input.is_oversized() || self.output.is_oversized()) {
+        let is_oversized =
+            self.input.is_oversized() || self.output.is_oversized() || !shared.buffers.is_empty();
+        if self.quiet_at.is_none() && is_oversized {
             self.quiet_at = Some(shared.runtime.now() + QUIET);
         }
         let machine = shared.with_driver(|state| state.machine.poll_timeout());
@@ -356,6 +358,7 @@ impl Engine {
         if self.quiet_at.is_some_and(|at| at <= now) {
             self.input.shrink();
             self.output.shrink();
+            shared.buffers.clear();
             self.quiet_at = None;
         }
         shared.with_driver(|state| state.machine.handle_timeout(now));

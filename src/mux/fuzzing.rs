@@ -11,7 +11,7 @@ use super::config::{Config, FLOOR_FRAME};
 use super::error::ChannelError;
 use super::frame::{Frame, Hello, LENGTH_PREFIX, MAGIC};
 use super::input::Input;
-use super::machine::queue::Inbox;
+use super::machine::inbox::Inbox;
 use super::machine::transmit::Transmit;
 use super::machine::window::{FLOOR_WINDOW, FRAME_COST};
 use super::machine::{Machine, Phase, Received};

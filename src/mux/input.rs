@@ -1,18 +1,17 @@
 //! Bytes from the transport, cut into frame bodies.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bytes::Bytes;
 
 use super::error::Violation;
 use super::frame::LENGTH_PREFIX;
+use super::pool::Pool;
 
 /// The buffer of a connection that is idle.
 const LEAST: usize = 2 * 1024;
 /// The buffer of a busy one: what one read takes at most.
 const MOST: usize = 256 * 1024;
 /// Buffers kept for reading into while messages in others are still unread.
-const SPARE_BUFFERS: usize = 3;
+const SPARE_BUFFERS: usize = 16;
 /// A payload of at least this share of its buffer is handed on in place: what an unread message
 /// keeps alive is at most four times what it was charged.
 const SHARE: usize = 4;
@@ -25,7 +24,7 @@ pub(crate) struct Input {
     end: usize,
     /// The last read took all the room there was.
     hungry: bool,
-    spares: Spares,
+    spares: Pool<Vec<u8>>,
 }
 
 impl Input {
@@ -35,7 +34,7 @@ impl Input {
             start: 0,
             end: 0,
             hungry: false,
-            spares: Spares::default(),
+            spares: Pool::new(SPARE_BUFFERS),
         }
     }
 
@@ -115,16 +114,16 @@ impl Input {
 
     /// Makes the frames up to `end` shareable and goes on in another buffer with what follows.
     fn share(&mut self, end: usize) -> Bytes {
-        let mut next = self.spares.take(self.buffer.len());
+        let length = self.buffer.len();
+        let mut next = match self.spares.take() {
+            Some(buffer) if buffer.len() == length => buffer,
+            _ => vec![0; length],
+        };
         let rest = &self.buffer[end..self.end];
         next[..rest.len()].copy_from_slice(rest);
         let rest = rest.len();
         let full = std::mem::replace(&mut self.buffer, next);
-        let shared = Bytes::from_owner(Shared {
-            buffer: full,
-            spares: self.spares.clone(),
-        });
-        let frames = shared.slice(self.start..end);
+        let frames = self.spares.lend(full).slice(self.start..end);
         self.start = 0;
         self.end = rest;
         frames
@@ -159,50 +158,6 @@ fn each_body(mut frames: &[u8], mut handle: impl FnMut(&[u8])) {
         };
         handle(body);
         frames = rest;
-    }
-}
-
-/// Buffers that come back when the last message in them was read.
-#[derive(Debug, Default, Clone)]
-struct Spares(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Spares {
-    fn take(&self, length: usize) -> Vec<u8> {
-        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match spares.pop() {
-            Some(buffer) if buffer.len() == length => buffer,
-            _ => vec![0; length],
-        }
-    }
-
-    fn put(&self, buffer: Vec<u8>) {
-        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spares.len() < SPARE_BUFFERS {
-            spares.push(buffer);
-        }
-    }
-
-    fn clear(&self) {
-        let spares = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(spares);
-    }
-}
-
-/// A buffer with unread messages in it.
-struct Shared {
-    buffer: Vec<u8>,
-    spares: Spares,
-}
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.spares.put(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -293,9 +248,9 @@ mod tests {
         let bytes = frame(65_536, 7).repeat(8);
         let bodies = feed(&mut input, &bytes, usize::MAX);
         assert_eq!(bodies.len(), 8);
-        assert!(!input.spares.0.lock().unwrap().is_empty());
+        assert!(!input.spares.is_empty());
         input.shrink();
-        assert!(input.spares.0.lock().unwrap().is_empty());
+        assert!(input.spares.is_empty());
         assert!(!input.is_oversized());
     }
 }

@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod input;
 mod listen;
 mod machine;
+mod pool;
 mod priority;
 mod raw;
 mod role;

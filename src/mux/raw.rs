@@ -6,15 +6,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_sink::Sink;
 use futures_util::Stream;
 
 use super::code::Code;
 use super::error::ChannelError;
-use super::machine::queue::Inbox;
+use super::machine::batch::Batch;
+use super::machine::inbox::Inbox;
+use super::machine::transmit::COPY_UP_TO;
 use super::machine::window::FRAME_COST;
 use super::machine::{Received, Room};
+use super::pool::Pool;
 use super::shared::{Shared, State};
 use super::stream::ChannelStream;
 use crate::codec::MaxMessageSize;
@@ -58,7 +61,20 @@ pub struct RawSender {
     /// A message came and the answer to it was not sent yet: the next message is written at once
     /// by the task that sends it, without the driver's detour.
     answering: bool,
+    /// What was fed and not handed over yet; made for the first message that is fed.
+    gathered: Option<Box<Gathered>>,
 }
+
+/// Small messages that are fed gather here, so that the connection is locked once for many.
+struct Gathered {
+    batch: Batch,
+    channel: u32,
+    /// The longest message that both ends took when the batch began.
+    max_message: usize,
+}
+
+/// So many bytes are handed over without a flush.
+const GATHERED: usize = 16 * 1024;
 
 /// The receiving half of a [`RawChannel`].
 ///
@@ -87,6 +103,7 @@ impl RawChannel {
             sender: RawSender {
                 handle: Handle::new(shared, key),
                 answering: false,
+                gathered: None,
             },
             receiver: RawReceiver {
                 handle: Handle::new(shared, key),
@@ -118,12 +135,33 @@ impl RawChannel {
         self.sender.send(message).await
     }
 
-    /// Receives the next message, none when the peer has finished.
+    /// Sends a message along with others: small ones gather here, up to 16 KiB of them, until
+    /// [`flush`](Self::flush) or one of the other methods sends them. Faster than
+    /// [`send`](Self::send) for many messages in a row.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), though what became of the channel may show only later.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled `feed` has sent nothing.
+    pub async fn feed(&mut self, message: Bytes) -> Result<(), SendError> {
+        self.sender.feed(message).await
+    }
+
+    /// Waits until everything sent has gone to the transport, which waits for the peer's credit.
+    pub async fn flush(&mut self) -> Result<(), ChannelError> {
+        self.sender.flush().await
+    }
+
+    /// Receives the next message, none when the peer has finished. What was fed before is sent.
     ///
     /// # Cancel safety
     ///
     /// A cancelled `recv` has taken nothing.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, ChannelError> {
+        self.sender.hand_over();
         poll_fn(|context| self.receiver.poll_recv(context)).await
     }
 
@@ -176,8 +214,22 @@ impl RawSender {
         sent.map_err(|error| SendError { error, message })
     }
 
+    /// As [`RawChannel::feed`].
+    pub async fn feed(&mut self, message: Bytes) -> Result<(), SendError> {
+        let mut message = message;
+        let ready = poll_fn(|context| self.poll_ready(context)).await;
+        let fed = ready.and_then(|()| self.start_send_message(&mut message));
+        fed.map_err(|error| SendError { error, message })
+    }
+
+    /// As [`RawChannel::flush`].
+    pub async fn flush(&mut self) -> Result<(), ChannelError> {
+        poll_fn(|context| self.poll_flush(context)).await
+    }
+
     /// As [`RawChannel::finish`].
     pub fn finish(&mut self) {
+        self.hand_over();
         let key = self.handle.key;
         self.handle.shared.with(|state| state.machine.finish(key));
     }
@@ -217,12 +269,26 @@ impl RawSender {
         self.poll_queue(context, |state, key| state.machine.send_copy(key, message))
     }
 
-    /// Ready when a message may be queued.
+    /// Ready when a message may be fed.
     pub(super) fn poll_ready(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ChannelError>> {
-        self.poll_queue(context, |state, key| state.machine.send_room(key))
+        match &self.gathered {
+            Some(gathered) if (1..GATHERED).contains(&gathered.batch.len()) => {
+                return Poll::Ready(Ok(()));
+            }
+            _ => {}
+        }
+        let mut max_message = 0;
+        ready!(self.poll_queue(context, |state, key| {
+            max_message = state.machine.max_message();
+            state.machine.send_room(key)
+        }))?;
+        if let Some(gathered) = &mut self.gathered {
+            gathered.max_message = max_message;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_queue(
@@ -232,12 +298,17 @@ impl RawSender {
     ) -> Poll<Result<(), ChannelError>> {
         let Handle { shared, key } = &self.handle;
         let answering = std::mem::take(&mut self.answering);
+        let gathered = &mut self.gathered;
         let mut attempt = |state: &mut State| {
+            let before = send_gathered(state, *key, gathered)?;
             let room = queue(state, *key)?;
             if room == Room::Full {
                 state.wait_to_write(*key, context.waker());
             }
-            Ok::<_, ChannelError>(room)
+            Ok::<_, ChannelError>(match room {
+                Room::Free => before,
+                other => other,
+            })
         };
         let room = if answering {
             shared.with_quietly(&mut attempt)?
@@ -265,14 +336,16 @@ impl RawSender {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ChannelError>> {
         let Handle { shared, key } = &self.handle;
-        let flushed = |state: &mut State| {
+        let gathered = &mut self.gathered;
+        let mut flushed = |state: &mut State| {
+            send_gathered(state, *key, gathered)?;
             if state.machine.is_flushed(*key)? {
                 return Poll::Ready(Ok(()));
             }
             state.wait_to_write(*key, context.waker());
             Poll::Pending
         };
-        if let Poll::Ready(result) = shared.with_quietly(flushed) {
+        if let Poll::Ready(result) = shared.with_quietly(&mut flushed) {
             return Poll::Ready(result);
         }
         shared.drive();
@@ -467,7 +540,7 @@ impl Sink<Bytes> for RawSender {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Bytes) -> Result<(), ChannelError> {
-        self.start_send_message(message)
+        self.start_send_message(&mut { message })
     }
 
     /// Ready when everything sent has gone to the transport, which waits for the peer's credit.
@@ -499,7 +572,7 @@ impl Sink<Bytes> for RawChannel {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Bytes) -> Result<(), ChannelError> {
-        self.sender.start_send_message(message)
+        self.sender.start_send_message(&mut { message })
     }
 
     fn poll_flush(
@@ -519,20 +592,95 @@ impl Sink<Bytes> for RawChannel {
 }
 
 impl RawSender {
-    /// As [`start_send_message`](Self::start_send_message), by copying a message of up to 4 KiB.
-    pub(super) fn start_send_copy(&mut self, message: &[u8]) -> Result<(), ChannelError> {
+    /// Feeds a message of up to 4 KiB that `write` appends to the buffer; a longer one is handed
+    /// back instead, for [`start_send_message`](Self::start_send_message).
+    pub(super) fn start_send_with(
+        &mut self,
+        write: impl FnOnce(&mut BytesMut) -> Result<(), ChannelError>,
+    ) -> Result<Option<BytesMut>, ChannelError> {
+        let gathered = self.gathered()?;
+        let max = gathered.max_message;
+        let batch = &mut gathered.batch;
+        batch.push_with(gathered.channel, COPY_UP_TO, |buffer| {
+            let before = buffer.len();
+            write(buffer)?;
+            check_length(buffer.len().saturating_sub(before), max)
+        })
+    }
+
+    /// Feeds a message after [`poll_ready`](Self::poll_ready), which found room for it.
+    pub(super) fn start_send_message(&mut self, message: &mut Bytes) -> Result<(), ChannelError> {
+        if message.len() <= COPY_UP_TO {
+            let gathered = self.gathered()?;
+            check_length(message.len(), gathered.max_message)?;
+            gathered.batch.push_copy(gathered.channel, message);
+            return Ok(());
+        }
         let Handle { shared, key } = &self.handle;
-        shared.with(|state| state.machine.send_copy(*key, message))?;
+        let gathered = &mut self.gathered;
+        let room = shared.with(|state| {
+            let before = send_gathered(state, *key, gathered)?;
+            let room = state.machine.send_anyway(*key, message)?;
+            Ok::<_, ChannelError>(if room == Room::Free { before } else { room })
+        })?;
+        if room == Room::FreeWithBatch {
+            shared.drive();
+        }
         Ok(())
     }
 
-    /// Queues a message after [`poll_ready`](Self::poll_ready), which found room for it.
-    pub(super) fn start_send_message(&mut self, message: Bytes) -> Result<(), ChannelError> {
-        let Handle { shared, key } = &self.handle;
-        let mut message = message;
-        shared.with(|state| state.machine.send(*key, &mut message))?;
-        Ok(())
+    /// Hands over what was fed, without waiting; what is wrong with the channel shows elsewhere.
+    pub(super) fn hand_over(&mut self) {
+        let is_empty = self
+            .gathered
+            .as_ref()
+            .is_none_or(|gathered| gathered.batch.is_empty());
+        if !is_empty {
+            let Handle { shared, key } = &self.handle;
+            let gathered = &mut self.gathered;
+            let _room = shared.with(|state| send_gathered(state, *key, gathered));
+        }
     }
+
+    pub(super) fn buffers(&self) -> &Pool<BytesMut> {
+        &self.handle.shared.buffers
+    }
+
+    fn gathered(&mut self) -> Result<&mut Gathered, ChannelError> {
+        if self.gathered.is_none() {
+            let Handle { shared, key } = &self.handle;
+            let (channel, max_message) = shared.with(|state| {
+                let channel = state.machine.number(*key)?;
+                Ok::<_, ChannelError>((channel, state.machine.max_message()))
+            })?;
+            self.gathered = Some(Box::new(Gathered {
+                batch: Batch::default(),
+                channel,
+                max_message,
+            }));
+        }
+        self.gathered.as_deref_mut().ok_or(ChannelError::Finished)
+    }
+}
+
+fn send_gathered(
+    state: &mut State,
+    key: usize,
+    gathered: &mut Option<Box<Gathered>>,
+) -> Result<Room, ChannelError> {
+    match gathered {
+        Some(gathered) if !gathered.batch.is_empty() => {
+            state.machine.send_batch(key, &mut gathered.batch)
+        }
+        _ => Ok(Room::Free),
+    }
+}
+
+fn check_length(length: usize, max: usize) -> Result<(), ChannelError> {
+    if length > max {
+        return Err(ChannelError::TooLarge { length, max });
+    }
+    Ok(())
 }
 
 /// A message that was not sent, and why.

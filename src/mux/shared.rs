@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use bytes::BytesMut;
 use event_listener::Event;
 use futures_util::task::AtomicWaker;
 
 use super::driver::Engine;
 use super::machine::{Machine, Wake};
+use super::pool::Pool;
 use crate::runtime::SharedRuntime;
 use crate::transport::ConnectionInfo;
 
@@ -24,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) info: ConnectionInfo,
     pub(crate) runtime: SharedRuntime,
     pub(crate) events: Events,
+    /// For large messages.
+    pub(crate) buffers: Pool<BytesMut>,
 }
 
 #[derive(Debug)]
@@ -91,6 +95,7 @@ impl Shared {
         runtime: SharedRuntime,
     ) -> Arc<Self> {
         Arc::new(Self {
+            buffers: machine.buffers().clone(),
             state: Mutex::new(State {
                 machine,
                 wakers: Vec::new(),

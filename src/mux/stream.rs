@@ -70,7 +70,7 @@ impl AsyncWrite for ChannelStream {
             ready!(sender.poll_send_copy(context, message))?;
         } else {
             ready!(sender.poll_ready(context))?;
-            sender.start_send_message(Bytes::copy_from_slice(message))?;
+            sender.start_send_message(&mut Bytes::copy_from_slice(message))?;
         }
         Poll::Ready(Ok(message.len()))
     }

@@ -58,6 +58,8 @@ pub struct Channel<Tx, Rx> {
 pub struct Sender<T> {
     raw: RawSender,
     max: MaxMessageSize,
+    /// The length of the last value if it was a large one, a guess for the next.
+    expected: usize,
     values: PhantomData<fn(T)>,
 }
 
@@ -79,6 +81,7 @@ impl<Tx, Rx> Channel<Tx, Rx> {
             sender: Sender {
                 raw: sender,
                 max,
+                expected: 0,
                 values: PhantomData,
             },
             receiver: Receiver {
@@ -132,7 +135,27 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
         self.sender.send(value).await
     }
 
-    /// Receives the next value, none when the peer has finished.
+    /// Sends a value along with others: small ones gather here, up to 16 KiB of them, until
+    /// [`flush`](Self::flush) or one of the other methods sends them. Faster than
+    /// [`send`](Self::send) for many values in a row.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), though what became of the channel may show only later.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled `feed` has sent nothing.
+    pub async fn feed(&mut self, value: &Tx) -> Result<(), ChannelError> {
+        self.sender.feed(value).await
+    }
+
+    /// Waits until everything sent has gone to the transport, which waits for the peer's credit.
+    pub async fn flush(&mut self) -> Result<(), ChannelError> {
+        self.sender.flush().await
+    }
+
+    /// Receives the next value, none when the peer has finished. What was fed before is sent.
     ///
     /// # Errors
     ///
@@ -143,6 +166,7 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
     ///
     /// A cancelled `recv` has taken nothing.
     pub async fn recv(&mut self) -> Result<Option<Rx>, ChannelError> {
+        self.sender.raw.hand_over();
         self.receiver.recv().await
     }
 }
@@ -151,6 +175,11 @@ impl<T> Sender<T> {
     /// As [`Channel::finish`].
     pub fn finish(&mut self) {
         self.raw.finish();
+    }
+
+    /// As [`Channel::flush`].
+    pub async fn flush(&mut self) -> Result<(), ChannelError> {
+        self.raw.flush().await
     }
 
     /// As [`Channel::reset`].
@@ -167,16 +196,66 @@ impl<T: Serialize> Sender<T> {
             if !large.is_empty() {
                 return self.raw.poll_send(context, &mut large);
             }
-            with_scratch(|scratch| {
-                encode(value, scratch, self.max)?;
-                if scratch.len() <= COPY_UP_TO {
-                    return self.raw.poll_send_copy(context, scratch);
-                }
-                large = scratch.split().freeze();
-                self.raw.poll_send(context, &mut large)
-            })
+            let mut buffer = self.buffer();
+            encode(value, &mut buffer, self.max)?;
+            if buffer.len() <= COPY_UP_TO {
+                self.expected = 0;
+                let sent = self.raw.poll_send_copy(context, &buffer);
+                give_back(buffer);
+                return sent;
+            }
+            large = self.lend(buffer);
+            self.raw.poll_send(context, &mut large)
         })
         .await
+    }
+
+    /// As [`Channel::feed`].
+    pub async fn feed(&mut self, value: &T) -> Result<(), ChannelError> {
+        poll_fn(|context| self.raw.poll_ready(context)).await?;
+        self.start(value)
+    }
+
+    /// Feeds a value for which there is room.
+    fn start(&mut self, value: &T) -> Result<(), ChannelError> {
+        if self.expected > 0 {
+            let mut buffer = self.buffer();
+            encode(value, &mut buffer, self.max)?;
+            let mut message = self.lend(buffer);
+            return self.raw.start_send_message(&mut message);
+        }
+        let max = self.max;
+        let large = self
+            .raw
+            .start_send_with(|buffer| encode(value, buffer, max))?;
+        if let Some(large) = large {
+            self.expected = large.len();
+            self.raw.start_send_message(&mut large.freeze())?;
+        }
+        Ok(())
+    }
+
+    /// An empty buffer that is likely to be large enough for the next value.
+    fn buffer(&self) -> BytesMut {
+        if self.expected == 0 {
+            return SCRATCH.take();
+        }
+        match self.raw.buffers().take() {
+            Some(mut buffer) => {
+                buffer.clear();
+                buffer
+            }
+            None => BytesMut::with_capacity(self.expected),
+        }
+    }
+
+    /// A large value's encoding, whose buffer is used again when it has been sent.
+    fn lend(&mut self, encoding: BytesMut) -> Bytes {
+        self.expected = match encoding.len() {
+            ..=COPY_UP_TO => 0,
+            length => length,
+        };
+        self.raw.buffers().lend(encoding)
     }
 }
 
@@ -226,15 +305,11 @@ thread_local! {
 /// A thread keeps a scratch buffer of at most this many bytes.
 const KEPT: usize = 64 * 1024;
 
-/// Lends the thread's scratch buffer, empty. A value whose encoding encodes another one gets its own.
-fn with_scratch<R>(act: impl FnOnce(&mut BytesMut) -> R) -> R {
-    let mut scratch = SCRATCH.take();
-    let result = act(&mut scratch);
-    scratch.clear();
-    if scratch.capacity() <= KEPT {
-        SCRATCH.set(scratch);
+fn give_back(mut buffer: BytesMut) {
+    buffer.clear();
+    if buffer.capacity() <= KEPT {
+        SCRATCH.set(buffer);
     }
-    result
 }
 
 impl<T> fmt::Debug for Sender<T> {
@@ -268,13 +343,7 @@ impl<T: Serialize> Sink<T> for Sender<T> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, value: T) -> Result<(), ChannelError> {
-        with_scratch(|scratch| {
-            encode(&value, scratch, self.max)?;
-            if scratch.len() <= COPY_UP_TO {
-                return self.raw.start_send_copy(scratch);
-            }
-            self.raw.start_send_message(scratch.split().freeze())
-        })
+        self.start(&value)
     }
 
     /// Ready when everything sent has gone to the transport, which waits for the peer's credit.

@@ -3,8 +3,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{Either, join, select};
-use futures::{FutureExt, SinkExt};
 use sessionwire::transport::pipe;
 use sessionwire::{ChannelError, Code, Config, ConnectionError, OpenError, Role};
 

@@ -19,6 +19,7 @@ mod support;
 
 mod bounds;
 mod ends;
+mod feeding;
 mod pressure;
 mod values;
 

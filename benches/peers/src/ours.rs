@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use bytes::Bytes;
-use futures::{AsyncRead, AsyncWrite, SinkExt};
+use futures::{AsyncRead, AsyncWrite};
 use sessionwire::transport::{BoxedStream, Endpoint, TokioStream, TransportConfig, WsStream, pipe};
 use sessionwire::{Channel, Config, Connection, RawChannel, Role};
 
@@ -57,7 +57,7 @@ pub struct TypedEnd(Channel<Message, Message>);
 
 impl End for TypedEnd {
     async fn feed(&mut self, message: &Message) -> Result<()> {
-        Ok(self.0.send(message).await?)
+        Ok(self.0.feed(message).await?)
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -82,7 +82,7 @@ impl End for BytesEnd {
         }
         Ok(self
             .channel
-            .send(self.payload.clone())
+            .feed(self.payload.clone())
             .await
             .map_err(|failed| failed.error)?)
     }

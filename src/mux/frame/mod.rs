@@ -290,6 +290,18 @@ impl<'a> Frame<'a> {
 /// Appends all of a Data frame but its payload, which must follow.
 #[inline]
 pub(crate) fn put_data_header(out: &mut BytesMut, channel: u32, flags: u8, payload: usize) {
+    let (header, used) = data_header(channel, flags, payload);
+    out.reserve(used + payload.min(COPIED_WITH_HEADER));
+    out.put_slice(header.get(..used).unwrap_or_default());
+}
+
+/// All of a Data frame but its payload, and how many bytes that are.
+#[inline]
+pub(crate) fn data_header(
+    channel: u32,
+    flags: u8,
+    payload: usize,
+) -> ([u8; MAX_DATA_HEADER], usize) {
     let mut header = [0; MAX_DATA_HEADER];
     let mut rest = header.as_mut_slice();
     let room = rest.len();
@@ -303,8 +315,7 @@ pub(crate) fn put_data_header(out: &mut BytesMut, channel: u32, flags: u8, paylo
     if let Some(prefix) = header.first_chunk_mut() {
         *prefix = length.to_be_bytes();
     }
-    out.reserve(used + payload.min(COPIED_WITH_HEADER));
-    out.put_slice(header.get(..used).unwrap_or_default());
+    (header, used)
 }
 
 fn put_two(out: &mut BytesMut, tag: u8, first: u32, second: u32) {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::queue::Inbox;
+use super::batch::Batch;
+use super::inbox::Inbox;
 use super::slot::Slot;
 use super::state::{ReceiveState, SendState};
 use super::transmit::COPY_UP_TO;
@@ -105,6 +106,12 @@ impl Machine {
         }
     }
 
+    /// The number of a channel.
+    pub(crate) fn number(&self, key: usize) -> Result<u32, ChannelError> {
+        let slot = self.slots.get(key).ok_or(ChannelError::Finished)?;
+        Ok(slot.number)
+    }
+
     /// Whether a message may be queued now.
     pub(crate) fn send_room(&mut self, key: usize) -> Result<Room, ChannelError> {
         let slot = self.slots.get_mut(key).ok_or(ChannelError::Finished)?;
@@ -127,40 +134,71 @@ impl Machine {
     /// Queues a message of up to [`COPY_UP_TO`] bytes, if there is room.
     pub(crate) fn send_copy(&mut self, key: usize, message: &[u8]) -> Result<Room, ChannelError> {
         debug_assert!(message.len() <= COPY_UP_TO);
-        self.queue_message(key, message.len(), |slot| {
+        self.check_length(message.len())?;
+        if self.send_room(key)? == Room::Full {
+            return Ok(Room::Full);
+        }
+        self.queue(key, 1, |slot| {
             slot.sending.queue.push_copy(slot.number, message);
         })
     }
 
     /// Queues a message, if there is room.
     pub(crate) fn send(&mut self, key: usize, message: &mut Bytes) -> Result<Room, ChannelError> {
-        self.queue_message(key, message.len(), |slot| {
-            slot.sending
-                .queue
-                .push(slot.number, std::mem::take(message));
+        self.check_length(message.len())?;
+        if self.send_room(key)? == Room::Full {
+            return Ok(Room::Full);
+        }
+        self.send_anyway(key, message)
+    }
+
+    /// Queues a message for which there was room when it was asked for.
+    pub(crate) fn send_anyway(
+        &mut self,
+        key: usize,
+        message: &mut Bytes,
+    ) -> Result<Room, ChannelError> {
+        self.check_length(message.len())?;
+        self.queue(key, 1, |slot| {
+            let message = std::mem::take(message);
+            slot.sending.queue.push(slot.number, message);
         })
     }
 
-    fn queue_message(
+    /// Queues messages that the application has gathered, and leaves `batch` empty. There is room:
+    /// a sender gathers little.
+    pub(crate) fn send_batch(
         &mut self,
         key: usize,
-        length: usize,
-        queue: impl FnOnce(&mut Slot),
+        batch: &mut Batch,
     ) -> Result<Room, ChannelError> {
+        self.queue(key, batch.messages(), |slot| {
+            slot.sending.queue.push_batch(batch);
+        })
+    }
+
+    fn check_length(&self, length: usize) -> Result<(), ChannelError> {
         let max = self.max_message();
         if length > max {
             return Err(ChannelError::TooLarge { length, max });
         }
-        if self.send_room(key)? == Room::Full {
-            return Ok(Room::Full);
+        Ok(())
+    }
+
+    fn queue(
+        &mut self,
+        key: usize,
+        messages: u64,
+        queue: impl FnOnce(&mut Slot),
+    ) -> Result<Room, ChannelError> {
+        let slot = self.slots.get_mut(key).ok_or(ChannelError::Finished)?;
+        if slot.sending.state != SendState::Open || slot.over || self.outcome.is_some() {
+            return Err(why_not_sent(slot, self.outcome.as_ref()));
         }
-        let Some(slot) = self.slots.get_mut(key) else {
-            return Err(ChannelError::Finished);
-        };
         let before = slot.sending.queue.bytes();
         queue(slot);
         let batches = self.send_queued / BATCH;
-        self.statistics.messages_sent += 1;
+        self.statistics.messages_sent += messages;
         if slot.sending.blocked_since.is_some() {
             return Ok(Room::Free);
         }
@@ -242,6 +280,7 @@ impl Machine {
             return Err(error.clone().into());
         }
         slot.receiving.wanted = true;
+        slot.receiving.window.reader_waits();
         Ok(Received::Nothing)
     }
 
@@ -325,7 +364,7 @@ impl Machine {
         };
         slot.receiving.wanted = false;
         slot.receiving.inbox.clear();
-        slot.receiving.parts = super::queue::Parts::default();
+        slot.receiving.parts.clear();
         slot.receiving.window.discard();
         if slot.receiving.state.stop() && !slot.over {
             slot.control.stop = Some(code);

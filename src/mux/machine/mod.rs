@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
@@ -24,14 +25,17 @@ use self::schedule::Schedule;
 use self::slot::Slot;
 use super::config::{Config, FLOOR_CHANNELS, FLOOR_FRAME};
 use super::error::{ConnectionError, Timeout};
+use super::pool::Pool;
 use super::role::Role;
 use super::statistics::Statistics;
 use crate::runtime::Instant;
 
 mod abuse;
+pub(crate) mod batch;
 mod command;
+pub(crate) mod inbox;
 mod keepalive;
-pub(crate) mod queue;
+mod queue;
 mod receive;
 mod schedule;
 mod send;
@@ -83,7 +87,12 @@ pub(crate) struct Machine {
     wakes: VecDeque<Wake>,
     signals: Signals,
     statistics: Statistics,
+    /// For large messages, of either direction.
+    buffers: Pool<BytesMut>,
 }
+
+/// Buffers for large messages that are kept until the connection is quiet.
+const SPARE_BUFFERS: usize = 4;
 
 /// The life of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,6 +223,7 @@ impl Machine {
             wakes: VecDeque::new(),
             signals: Signals::default(),
             statistics: Statistics::default(),
+            buffers: Pool::new(SPARE_BUFFERS),
             config,
         }
     }
@@ -229,6 +239,10 @@ impl Machine {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn buffers(&self) -> &Pool<BytesMut> {
+        &self.buffers
     }
 
     /// The largest message that both ends take, in bytes.
@@ -328,7 +342,7 @@ impl Machine {
         for (key, slot) in &mut self.slots {
             slot.sending.queue.clear();
             slot.sending.turn = schedule::Turn::default();
-            slot.receiving.parts = queue::Parts::default();
+            slot.receiving.parts.clear();
             wake_reader(&mut self.wakes, key, slot);
             wake_writer(&mut self.wakes, key, slot);
         }
@@ -358,7 +372,7 @@ impl Machine {
             self.send_queued = self.send_queued.saturating_sub(counted);
             slot.sending.queue.clear();
             self.schedule.remove(key, &mut slot.sending.turn);
-            slot.receiving.parts = queue::Parts::default();
+            slot.receiving.parts.clear();
             // Frames that the peer sent before it learns of the end: data up to the credit it had,
             // and a few others.
             let in_flight = u64::from(slot.receiving.window.outstanding());

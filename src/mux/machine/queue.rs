@@ -1,19 +1,16 @@
-//! What waits on a channel: messages to be sent, messages to be read.
+//! What waits on a channel to be sent.
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
+use super::batch::Batch;
 use super::transmit::{COPY_UP_TO, Transmit};
 use super::window::{FRAME_COST, SendCredit};
-use crate::codec::varint::encoded_len;
-use crate::mux::frame::{END_OF_MESSAGE, LENGTH_PREFIX, put_data_header};
+use crate::mux::frame::END_OF_MESSAGE;
 
 /// A part of a message smaller than this is not sent for want of credit: it waits for more.
 const LEAST_PART: usize = 4 * 1024;
-/// Received payloads below this are copied, so that a small unread message does not keep a large
-/// read buffer alive.
-pub(crate) const SLICE_FROM: usize = 16 * 1024;
 /// So many bytes of small frames are handed over in their buffer; fewer are copied beside others.
 const HAND_OVER_FROM: usize = 8 * 1024;
 /// The largest buffer that an empty queue keeps.
@@ -32,8 +29,8 @@ pub(crate) struct SendQueue {
 
 #[derive(Debug)]
 enum Segment {
-    /// Whole messages of up to [`COPY_UP_TO`] bytes, framed.
-    Frames { buffer: BytesMut, run: Run },
+    /// Whole messages of up to [`COPY_UP_TO`] bytes.
+    Small(Batch),
     /// What is left of a large message.
     Message(Bytes),
 }
@@ -65,23 +62,18 @@ impl SendQueue {
 
     /// Queues a message by copying it: for messages of up to [`COPY_UP_TO`] bytes.
     pub(crate) fn push_copy(&mut self, channel: u32, message: &[u8]) {
-        if !matches!(self.segments.back(), Some(Segment::Frames { .. })) {
-            let mut buffer = std::mem::take(&mut self.spare);
-            buffer.reserve(std::mem::take(&mut self.expected));
-            self.segments.push_back(Segment::Frames {
-                buffer,
-                run: Run::default(),
-            });
-        }
-        if let Some(Segment::Frames { buffer, run }) = self.segments.back_mut() {
-            let before = buffer.len();
-            put_data_header(buffer, channel, END_OF_MESSAGE, message.len());
-            buffer.extend_from_slice(message);
-            let added = buffer.len() - before;
-            run.frames += 1;
-            run.bytes += added;
-            run.cost += message.len() as u64 + u64::from(FRAME_COST);
-            self.bytes += added;
+        self.add(|batch| batch.push_copy(channel, message));
+    }
+
+    /// Queues all messages of a batch, and leaves it empty.
+    pub(crate) fn push_batch(&mut self, batch: &mut Batch) {
+        if batch.len() >= HAND_OVER_FROM {
+            self.bytes += batch.len();
+            self.segments
+                .push_back(Segment::Small(std::mem::take(batch)));
+        } else {
+            self.add(|last| last.append(batch));
+            batch.clear();
         }
     }
 
@@ -121,9 +113,7 @@ impl SendQueue {
                 break Stopped::Budget;
             }
             let moved = match self.segments.front() {
-                Some(Segment::Frames { .. }) => {
-                    self.move_run(channel, credit, end - out.len(), out)
-                }
+                Some(Segment::Small(_)) => self.move_run(channel, credit, end - out.len(), out),
                 _ => self.move_part(channel, credit, max_payload, out),
             };
             if moved == 0 {
@@ -142,34 +132,30 @@ impl SendQueue {
         budget: usize,
         out: &mut Transmit,
     ) -> u64 {
-        let Some(Segment::Frames { buffer, run }) = self.segments.front_mut() else {
+        let Some(Segment::Small(batch)) = self.segments.front_mut() else {
             return 0;
         };
-        let first = if run.cost <= credit.left() && run.bytes <= budget {
-            *run
+        let run = batch.first(channel, credit.left(), budget);
+        let buffer = &mut batch.buffer;
+        if run.bytes >= HAND_OVER_FROM {
+            self.expected = run.bytes;
+            out.piece(buffer.split_to(run.bytes).freeze());
         } else {
-            Run::first(buffer, channel, credit.left(), budget)
-        };
-        if first.bytes >= HAND_OVER_FROM {
-            self.expected = first.bytes;
-            out.piece(buffer.split_to(first.bytes).freeze());
-        } else {
-            out.encoded(buffer.get(..first.bytes).unwrap_or_default());
-            buffer.advance(first.bytes);
+            out.encoded(buffer.get(..run.bytes).unwrap_or_default());
+            buffer.advance(run.bytes);
         }
-        credit.spend(first.cost);
-        self.bytes -= first.bytes;
-        run.bytes -= first.bytes;
-        run.cost -= first.cost;
-        run.frames -= first.frames;
         if buffer.is_empty() {
             buffer.clear();
             if buffer.capacity() <= KEPT_WHEN_EMPTY {
                 self.spare = std::mem::take(buffer);
             }
             self.segments.pop_front();
+        } else {
+            batch.took(run);
         }
-        first.frames
+        credit.spend(run.cost);
+        self.bytes -= run.bytes;
+        run.frames
     }
 
     /// Moves a large message or a part of it, answers in how many frames.
@@ -197,203 +183,19 @@ impl SendQueue {
         out.data(channel, if last { END_OF_MESSAGE } else { 0 }, payload);
         1
     }
-}
 
-/// Some whole frames at the start of a buffer.
-#[derive(Debug, Default, Clone, Copy)]
-struct Run {
-    frames: u64,
-    bytes: usize,
-    cost: u64,
-}
-
-impl Run {
-    /// The longest run within `credit`, and within `budget` but for its last frame.
-    fn first(buffer: &[u8], channel: u32, credit: u64, budget: usize) -> Self {
-        let mut run = Self::default();
-        let before_length = 2 + encoded_len(u64::from(channel));
-        while run.bytes < budget {
-            let Some(rest) = buffer.get(run.bytes..) else {
-                break;
-            };
-            let Some((prefix, _)) = rest.split_first_chunk::<LENGTH_PREFIX>() else {
-                break;
-            };
-            let body = u32::from_be_bytes(*prefix) as usize;
-            let with_length = body.saturating_sub(before_length);
-            let payload = with_length.saturating_sub(if with_length <= 251 { 1 } else { 3 });
-            let cost = run.cost + payload as u64 + u64::from(FRAME_COST);
-            if cost > credit {
-                break;
-            }
-            run.cost = cost;
-            run.bytes += LENGTH_PREFIX + body;
-            run.frames += 1;
+    /// Adds to the batch at the end, a new one if there is none.
+    fn add(&mut self, push: impl FnOnce(&mut Batch)) {
+        if !matches!(self.segments.back(), Some(Segment::Small(_))) {
+            let mut buffer = std::mem::take(&mut self.spare);
+            buffer.reserve(std::mem::take(&mut self.expected));
+            self.segments
+                .push_back(Segment::Small(Batch::within(buffer)));
         }
-        run
-    }
-}
-
-/// Messages that wait to be read, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
-    chunks: VecDeque<Chunk>,
-    /// How large the last chunk of small messages became, a guess for the next.
-    expected: usize,
-}
-
-#[derive(Debug)]
-enum Chunk {
-    /// Messages one after another, each behind its length.
-    Small {
-        buffer: BytesMut,
-        read: usize,
-    },
-    Whole(Bytes),
-    Parts(Parts),
-}
-
-const MOST_EXPECTED: usize = 64 * 1024;
-
-impl Inbox {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Adds a message; `backing` is the buffer that `message` lies in, if it may be kept.
-    pub(crate) fn push(&mut self, message: &[u8], backing: Option<&Bytes>) {
-        match backing {
-            Some(backing) if message.len() >= SLICE_FROM => {
-                self.chunks
-                    .push_back(Chunk::Whole(backing.slice_ref(message)));
-            }
-            _ => self.push_small(message),
+        if let Some(Segment::Small(batch)) = self.segments.back_mut() {
+            let before = batch.len();
+            push(batch);
+            self.bytes += batch.len() - before;
         }
-    }
-
-    /// Adds a message that came in parts.
-    pub(crate) fn push_parts(&mut self, parts: Parts) {
-        self.chunks.push_back(Chunk::Parts(parts));
-    }
-
-    /// Takes the next message to look at it once.
-    pub(crate) fn next_with<T>(&mut self, look: impl FnOnce(&[u8]) -> T) -> Option<(usize, T)> {
-        match self.chunks.front_mut()? {
-            Chunk::Small { buffer, read } => {
-                let (prefix, rest) = buffer.get(*read..)?.split_first_chunk()?;
-                let length = u32::from_le_bytes(*prefix) as usize;
-                let seen = look(rest.get(..length)?);
-                *read += LENGTH_PREFIX + length;
-                if *read >= buffer.len() {
-                    self.drop_first();
-                }
-                Some((length, seen))
-            }
-            Chunk::Whole(message) => {
-                let message = std::mem::take(message);
-                self.drop_first();
-                Some((message.len(), look(&message)))
-            }
-            Chunk::Parts(parts) => {
-                let message = std::mem::take(parts).join();
-                self.drop_first();
-                Some((message.len(), look(&message)))
-            }
-        }
-    }
-
-    /// Takes the next message.
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
-        match self.chunks.front_mut()? {
-            Chunk::Small { buffer, read } => {
-                buffer.advance(std::mem::take(read));
-                let length = buffer.try_get_u32_le().ok()? as usize;
-                let message = buffer.split_to(length.min(buffer.len())).freeze();
-                if buffer.is_empty() {
-                    self.drop_first();
-                }
-                Some(message)
-            }
-            Chunk::Whole(message) => {
-                let message = std::mem::take(message);
-                self.drop_first();
-                Some(message)
-            }
-            Chunk::Parts(parts) => {
-                let message = std::mem::take(parts).join();
-                self.drop_first();
-                Some(message)
-            }
-        }
-    }
-
-    fn push_small(&mut self, message: &[u8]) {
-        let needed = LENGTH_PREFIX + message.len();
-        if !matches!(self.chunks.back(), Some(Chunk::Small { .. })) {
-            let buffer = BytesMut::with_capacity(needed.max(self.expected));
-            self.chunks.push_back(Chunk::Small { buffer, read: 0 });
-        }
-        if let Some(Chunk::Small { buffer, .. }) = self.chunks.back_mut() {
-            buffer.reserve(needed);
-            buffer.put_u32_le(u32::try_from(message.len()).unwrap_or(u32::MAX));
-            buffer.extend_from_slice(message);
-            self.expected = buffer.len().min(MOST_EXPECTED);
-        }
-    }
-
-    fn drop_first(&mut self) {
-        self.chunks.pop_front();
-        if self.chunks.is_empty() && self.chunks.capacity() > 8 {
-            self.chunks = VecDeque::new();
-        }
-    }
-}
-
-/// A message that comes in parts.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    kept: Vec<Bytes>,
-    /// Small parts that came after the kept ones.
-    tail: BytesMut,
-    length: usize,
-}
-
-impl Parts {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.length
-    }
-
-    pub(crate) fn push(&mut self, part: &[u8], backing: Option<&Bytes>) {
-        self.length += part.len();
-        match backing {
-            Some(backing) if part.len() >= SLICE_FROM => {
-                if !self.tail.is_empty() {
-                    self.kept.push(self.tail.split().freeze());
-                }
-                self.kept.push(backing.slice_ref(part));
-            }
-            _ => self.tail.extend_from_slice(part),
-        }
-    }
-
-    /// The message in one piece.
-    fn join(self) -> Bytes {
-        if self.kept.is_empty() {
-            return self.tail.freeze();
-        }
-        let mut message = Vec::with_capacity(self.length);
-        for part in &self.kept {
-            message.extend_from_slice(part);
-        }
-        message.extend_from_slice(&self.tail);
-        message.into()
     }
 }

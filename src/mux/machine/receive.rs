@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::slot::{Control, Slot};
 use super::state::ReceiveState;
 use super::window::{FLOOR_WINDOW, FRAME_COST, MAX_WINDOW, ReceiveWindow};
-use super::{LAST_NUMBER, Machine, Phase, queue, wake_reader, wake_writer};
+use super::{LAST_NUMBER, Machine, Phase, wake_reader, wake_writer};
 use crate::mux::code::Code;
 use crate::mux::config::{FLOOR_CHANNELS, FLOOR_FRAME};
 use crate::mux::error::{ChannelError, ConnectionError, Violation};
@@ -446,14 +446,14 @@ impl Machine {
             if receiving.parts.is_empty() {
                 receiving.inbox.push(payload, backing);
             } else {
-                let mut parts = std::mem::take(&mut receiving.parts);
-                parts.push(payload, backing);
-                receiving.inbox.push_parts(parts);
+                receiving.parts.push(payload, &self.buffers);
+                let message = receiving.parts.join(&self.buffers);
+                receiving.inbox.push_whole(message);
             }
             receiving.window.hold_message(length);
             wake_reader(&mut self.wakes, key, slot);
         } else {
-            receiving.parts.push(payload, backing);
+            receiving.parts.push(payload, &self.buffers);
             receiving.window.hold_part(length);
             self.want_memory(key);
         }
@@ -574,7 +574,7 @@ impl Machine {
             return;
         }
         slot.reset = Some(Box::new(ChannelError::reset_here(code, reason)));
-        slot.receiving.parts = queue::Parts::default();
+        slot.receiving.parts.clear();
         slot.control.stop = None;
         if std::mem::take(&mut slot.control.open) {
             // The peer has never heard of it, and has not counted it.

@@ -6,11 +6,14 @@ use super::schedule::After;
 use super::transmit::Transmit;
 use super::window::{FRAME_COST, Limits};
 use super::{Machine, Phase, wake_writer};
+use crate::mux::config::Config;
 use crate::mux::frame::{FINISH, Frame, Hello, LENGTH_PREFIX, MAGIC, MAX_DATA_HEADER};
 use crate::runtime::Instant;
 
 /// A batch is full with this many bytes; a frame may begin below.
 const BATCH: usize = 128 * 1024;
+/// Starved windows grow until all windows together have borrowed so many times the first window.
+const STARVED_WINDOWS: usize = 16;
 
 impl Machine {
     /// Whether [`poll_transmit`](Self::poll_transmit) has something.
@@ -142,15 +145,7 @@ impl Machine {
                 return;
             };
             let round_trip = self.round_trip();
-            let limits = Limits {
-                first: self.config.window,
-                max: self.config.max_window,
-                max_starved: self
-                    .config
-                    .window
-                    .saturating_mul(4)
-                    .min(self.config.max_window),
-            };
+            let limits = self.window_limits();
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
             };
@@ -207,6 +202,28 @@ impl Machine {
                 });
             }
             self.settle(key);
+        }
+    }
+
+    /// How far windows may grow. A few starved ones may grow beyond what the round trip asks for; where
+    /// many channels are busy, they fill each other's pauses.
+    fn window_limits(&self) -> Limits {
+        let Config {
+            window, max_window, ..
+        } = self.config;
+        let borrowed = self
+            .config
+            .shared_receive_memory()
+            .saturating_sub(self.shared_memory);
+        let is_much = borrowed > window as usize * STARVED_WINDOWS;
+        Limits {
+            first: window,
+            max: max_window,
+            max_starved: if is_much {
+                window
+            } else {
+                window.saturating_mul(4).min(max_window)
+            },
         }
     }
 

@@ -1,4 +1,5 @@
-use super::queue::{Inbox, Parts, SendQueue};
+use super::inbox::{Inbox, Parts};
+use super::queue::SendQueue;
 use super::schedule::Turn;
 use super::state::{ReceiveState, SendState};
 use super::window::{ReceiveWindow, SendCredit};

@@ -28,6 +28,8 @@ const GROWTH_WHEN_STARVED: u32 = 2;
 /// How fast a channel is read is measured over at least this long: over less, draining a queue
 /// would look like a fast link.
 const LEAST_EPOCH: Duration = Duration::from_millis(1);
+/// A reader that waits is busy if half of the window takes no longer than this.
+const BUSY: Duration = Duration::from_millis(100);
 /// A window halves when reading half of it took longer.
 const SHRINK_AFTER: Duration = Duration::from_secs(30);
 
@@ -89,6 +91,10 @@ pub(crate) struct ReceiveWindow {
     reserved: u32,
     /// That message has arrived: the reservation goes back once the window covers what is left.
     spent: bool,
+    /// The longest message so far.
+    longest: u32,
+    /// The reader had to wait since the last grant.
+    waited: bool,
     granted_at: Option<Instant>,
     epoch: Epoch,
 }
@@ -109,6 +115,8 @@ impl ReceiveWindow {
             partial: 0,
             reserved: 0,
             spent: false,
+            longest: 0,
+            waited: false,
             granted_at: None,
             epoch: Epoch::default(),
         }
@@ -152,11 +160,12 @@ impl ReceiveWindow {
 
     /// A message is complete with a last frame of `payload` bytes.
     pub(crate) fn hold_message(&mut self, payload: u32) {
-        self.held = self
-            .held
-            .saturating_add(self.partial)
+        let cost = self
+            .partial
             .saturating_add(payload)
             .saturating_add(FRAME_COST);
+        self.longest = self.longest.max(cost);
+        self.held = self.held.saturating_add(cost);
         self.partial = 0;
         self.spent = self.reserved > 0;
     }
@@ -165,6 +174,11 @@ impl ReceiveWindow {
     pub(crate) fn read(&mut self, cost: u32) {
         self.held = self.held.saturating_sub(cost);
         self.epoch.read = self.epoch.read.saturating_add(u64::from(cost));
+    }
+
+    /// The reader waits for the next message.
+    pub(crate) fn reader_waits(&mut self) {
+        self.waited = self.longest > 0;
     }
 
     /// Drops what is held: nobody will read it.
@@ -215,6 +229,7 @@ impl ReceiveWindow {
         let bytes = self.grantable();
         self.outstanding = self.outstanding.saturating_add(bytes);
         self.granted_at = Some(now);
+        self.waited = false;
         bytes
     }
 
@@ -238,7 +253,7 @@ impl ReceiveWindow {
         } else {
             needed.min(most)
         };
-        if self.is_starved() && self.window < limits.max_starved {
+        if self.is_starved(took) && self.window < limits.max_starved {
             target = target.max(self.window.saturating_mul(GROWTH_WHEN_STARVED));
         }
         let wanted = target.min(limits.max).saturating_sub(self.window);
@@ -253,11 +268,12 @@ impl ReceiveWindow {
         }
     }
 
-    /// Whether the peer has little credit left though everything was read: only the window holds
-    /// it up.
-    fn is_starved(&self) -> bool {
+    /// Whether only the window holds the peer up: it has little credit left though everything was
+    /// read, or so little room for messages of this length that a busy reader waits for each.
+    fn is_starved(&self, took: Duration) -> bool {
         let little = self.window / 8;
-        self.outstanding < little && self.held() < u64::from(little)
+        let is_read = self.outstanding < little && self.held() < u64::from(little);
+        is_read || (self.waited && little < self.longest && took < BUSY)
     }
 
     /// Credit is never more than the window, whatever is reserved: so when a large message ends, what

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::mux::error::ChannelError;
-use crate::mux::machine::queue::Inbox;
+use crate::mux::machine::inbox::Inbox;
 use crate::mux::machine::window::FRAME_COST;
 use crate::mux::machine::{Machine, Received, Room, Wake};
 use crate::runtime::Instant;

@@ -8,7 +8,7 @@ use crate::mux::code::Code;
 use crate::mux::config::Config;
 use crate::mux::error::{ChannelError, ConnectionError, OpenError, Timeout};
 use crate::mux::frame::Frame;
-use crate::mux::machine::{Phase, Received, queue::Inbox};
+use crate::mux::machine::{Phase, Received, inbox::Inbox};
 use crate::mux::priority::Priority;
 
 const LATENCY: Duration = Duration::from_millis(10);

@@ -6,7 +6,7 @@ use crate::mux::code::Code;
 use crate::mux::config::Config;
 use crate::mux::error::ChannelError;
 use crate::mux::frame::{FINISH, Frame};
-use crate::mux::machine::{Received, queue::Inbox};
+use crate::mux::machine::{Received, inbox::Inbox};
 
 fn pair_with_channel() -> (Pair, Handle, Handle) {
     let mut pair = Pair::introduced(Config::default());

@@ -8,7 +8,7 @@ use crate::mux::code::Code;
 use crate::mux::config::Config;
 use crate::mux::frame::{Frame, LENGTH_PREFIX};
 use crate::mux::input::Input;
-use crate::mux::machine::queue::SLICE_FROM;
+use crate::mux::machine::inbox::SLICE_FROM;
 
 const LARGE: usize = 300_000;
 

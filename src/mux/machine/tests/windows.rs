@@ -101,6 +101,37 @@ fn a_window_shrinks_to_its_first_size_for_a_slow_reader_and_gives_memory_back() 
     pair.tear_down();
 }
 
+/// On a link so short that rate times round trip asks for nothing.
+#[test]
+fn a_window_that_holds_few_messages_grows_for_a_reader_that_waits_for_each() {
+    let mut pair = Pair::with(Config::default(), Config::default());
+    pair.run_until_quiet();
+    let (here, there) = pair.channel();
+    for seed in 0..20 {
+        pair.send(here, message(50_000, seed));
+        pair.run_until_quiet();
+    }
+    assert_eq!(window(&pair, there), 4 * 128 * 1024);
+    pair.tear_down();
+}
+
+#[test]
+fn starved_windows_borrow_only_so_much_together() {
+    let mut pair = Pair::with(Config::default(), Config::default());
+    pair.run_until_quiet();
+    let channels: Vec<_> = (0..16).map(|_| pair.channel()).collect();
+    for seed in 0..20 {
+        for (here, _) in &channels {
+            pair.send(*here, message(50_000, seed));
+        }
+        pair.run_until_quiet();
+    }
+    let borrowed = pair.machine(THERE).statistics().receive_borrowed;
+    let (least, most) = (16 * 128 * 1024, 20 * 128 * 1024);
+    assert!((least..most).contains(&borrowed), "{borrowed}");
+    pair.tear_down();
+}
+
 #[test]
 fn a_window_of_fixed_size_stays_so() {
     let mut pair = distant(Config::default().window(256 * 1024).max_window(256 * 1024));
