@@ -8,19 +8,23 @@ use crate::mux::frame::{
 };
 use crate::mux::machine::window::FRAME_COST;
 
+/// The largest buffer that an empty batch keeps.
+const KEPT: usize = 512;
+
 /// Whole messages in their frames, one after another.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(super) buffer: BytesMut,
-    run: Run,
+    cost: u64,
+    frames: u32,
     /// How long the last header was, a guess for the next.
-    header: usize,
+    header: u8,
 }
 
 /// Some whole frames at the start of a batch.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
-    pub(super) frames: u64,
+    pub(super) frames: u32,
     pub(super) bytes: usize,
     pub(super) cost: u64,
 }
@@ -45,7 +49,7 @@ impl Batch {
 
     /// How many messages it holds.
     pub(crate) fn messages(&self) -> u64 {
-        self.run.frames
+        self.frames.into()
     }
 
     /// Adds a message by copying it.
@@ -65,7 +69,7 @@ impl Batch {
         write: impl FnOnce(&mut BytesMut) -> Result<(), E>,
     ) -> Result<Option<BytesMut>, E> {
         let start = self.buffer.len();
-        let guess = self.header.clamp(LENGTH_PREFIX, MAX_DATA_HEADER);
+        let guess = usize::from(self.header).min(MAX_DATA_HEADER);
         self.buffer.put_bytes(0, guess);
         let begin = start + guess;
         if let Err(error) = write(&mut self.buffer) {
@@ -84,7 +88,7 @@ impl Batch {
             self.buffer.resize(start + used.max(guess) + length, 0);
             self.buffer.copy_within(begin..begin + length, start + used);
             self.buffer.truncate(start + used + length);
-            self.header = used;
+            self.header = u8::try_from(used).unwrap_or_default();
         }
         self.buffer[start..start + used].copy_from_slice(&header[..used]);
         self.count(length);
@@ -93,8 +97,8 @@ impl Batch {
 
     /// The longest run of frames within `credit`, and within `budget` but for its last frame.
     pub(super) fn first(&self, channel: u32, credit: u64, budget: usize) -> Run {
-        if self.run.cost <= credit && self.run.bytes <= budget {
-            return self.run;
+        if self.cost <= credit && self.len() <= budget {
+            return self.all();
         }
         let mut run = Run::default();
         let before_length = 2 + encoded_len(u64::from(channel));
@@ -121,28 +125,38 @@ impl Batch {
 
     /// Forgets a run that [`first`](Self::first) has found and that was taken out of `buffer`.
     pub(super) fn took(&mut self, run: Run) {
-        self.run.frames -= run.frames;
-        self.run.bytes -= run.bytes;
-        self.run.cost -= run.cost;
+        self.frames -= run.frames;
+        self.cost -= run.cost;
     }
 
     /// Adds all messages of another batch by copying them.
     pub(super) fn append(&mut self, other: &Self) {
         self.buffer.extend_from_slice(&other.buffer);
-        self.run.frames += other.run.frames;
-        self.run.bytes += other.run.bytes;
-        self.run.cost += other.run.cost;
+        self.frames += other.frames;
+        self.cost += other.cost;
     }
 
+    /// Forgets all messages; a large buffer is given back.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
-        self.run = Run::default();
+        if self.buffer.capacity() > KEPT {
+            self.buffer = BytesMut::new();
+        }
+        self.frames = 0;
+        self.cost = 0;
+    }
+
+    fn all(&self) -> Run {
+        Run {
+            frames: self.frames,
+            bytes: self.len(),
+            cost: self.cost,
+        }
     }
 
     fn count(&mut self, length: usize) {
-        self.run.frames += 1;
-        self.run.bytes = self.buffer.len();
-        self.run.cost += length as u64 + u64::from(FRAME_COST);
+        self.frames += 1;
+        self.cost += length as u64 + u64::from(FRAME_COST);
     }
 }
 
@@ -175,7 +189,7 @@ mod tests {
                 copied.push_copy(channel, &message);
             }
             prop_assert_eq!(&written.buffer, &copied.buffer);
-            prop_assert_eq!(written.run, copied.run);
+            prop_assert_eq!(written.all(), copied.all());
         }
     }
 
@@ -199,6 +213,6 @@ mod tests {
         });
         assert_eq!(refused, Err("no"));
         assert_eq!(batch.messages(), 2);
-        assert_eq!(batch.run.bytes, batch.buffer.len());
+        assert_eq!(batch.all(), batch.first(1, u64::MAX, batch.len() - 1));
     }
 }

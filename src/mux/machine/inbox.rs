@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::queue::push;
 use crate::mux::frame::LENGTH_PREFIX;
 use crate::mux::pool::Pool;
 
@@ -44,8 +45,7 @@ impl Inbox {
     pub(crate) fn push(&mut self, message: &[u8], backing: Option<&Bytes>) {
         match backing {
             Some(backing) if message.len() >= SLICE_FROM => {
-                self.chunks
-                    .push_back(Chunk::Whole(backing.slice_ref(message)));
+                self.push_whole(backing.slice_ref(message));
             }
             _ => self.push_small(message),
         }
@@ -53,7 +53,7 @@ impl Inbox {
 
     /// Adds a message that was put together of parts.
     pub(crate) fn push_whole(&mut self, message: Bytes) {
-        self.chunks.push_back(Chunk::Whole(message));
+        push(&mut self.chunks, Chunk::Whole(message));
     }
 
     /// Takes the next message to look at it once.
@@ -101,7 +101,7 @@ impl Inbox {
         let needed = LENGTH_PREFIX + message.len();
         if !matches!(self.chunks.back(), Some(Chunk::Small { .. })) {
             let buffer = BytesMut::with_capacity(needed.max(self.expected));
-            self.chunks.push_back(Chunk::Small { buffer, read: 0 });
+            push(&mut self.chunks, Chunk::Small { buffer, read: 0 });
         }
         if let Some(Chunk::Small { buffer, .. }) = self.chunks.back_mut() {
             buffer.reserve(needed);

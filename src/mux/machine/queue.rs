@@ -69,8 +69,7 @@ impl SendQueue {
     pub(crate) fn push_batch(&mut self, batch: &mut Batch) {
         if batch.len() >= HAND_OVER_FROM {
             self.bytes += batch.len();
-            self.segments
-                .push_back(Segment::Small(std::mem::take(batch)));
+            push(&mut self.segments, Segment::Small(std::mem::take(batch)));
         } else {
             self.add(|last| last.append(batch));
             batch.clear();
@@ -83,7 +82,7 @@ impl SendQueue {
             self.push_copy(channel, &message);
         } else {
             self.bytes += message.len();
-            self.segments.push_back(Segment::Message(message));
+            push(&mut self.segments, Segment::Message(message));
         }
     }
 
@@ -155,7 +154,7 @@ impl SendQueue {
         }
         credit.spend(run.cost);
         self.bytes -= run.bytes;
-        run.frames
+        run.frames.into()
     }
 
     /// Moves a large message or a part of it, answers in how many frames.
@@ -185,17 +184,24 @@ impl SendQueue {
     }
 
     /// Adds to the batch at the end, a new one if there is none.
-    fn add(&mut self, push: impl FnOnce(&mut Batch)) {
+    fn add(&mut self, fill: impl FnOnce(&mut Batch)) {
         if !matches!(self.segments.back(), Some(Segment::Small(_))) {
             let mut buffer = std::mem::take(&mut self.spare);
             buffer.reserve(std::mem::take(&mut self.expected));
-            self.segments
-                .push_back(Segment::Small(Batch::within(buffer)));
+            push(&mut self.segments, Segment::Small(Batch::within(buffer)));
         }
         if let Some(Segment::Small(batch)) = self.segments.back_mut() {
             let before = batch.len();
-            push(batch);
+            fill(batch);
             self.bytes += batch.len() - before;
         }
     }
+}
+
+/// Adds to a queue that mostly holds one item, for which alone it gets room at first.
+pub(super) fn push<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.capacity() == 0 {
+        queue.reserve_exact(1);
+    }
+    queue.push_back(item);
 }
