@@ -228,7 +228,8 @@ impl Connection {
     /// Ends the connection gently: no new channels, open ones may finish within `time`.
     ///
     /// The peer learns which of its channels were never seen here, and may open them elsewhere.
-    /// Resolves when the connection has ended.
+    /// Resolves when the connection has ended and the transport is closed, as [`closed`](Self::closed)
+    /// does: a program may exit then.
     ///
     /// # Errors
     ///
@@ -251,14 +252,19 @@ impl Connection {
         self.shared.with(|state| state.machine.close(code, reason));
     }
 
-    /// Waits until the connection has ended, answers why.
+    /// Waits until the connection has ended and its goodbye is with the transport, which is closed;
+    /// answers why it ended.
+    ///
+    /// From the end of the connection on that takes at most
+    /// [`close_timeout`](Config::close_timeout), if its driver is polled.
     pub async fn closed(&self) -> ConnectionError {
         loop {
             let listener = self.shared.events.ended.listen();
-            if let Some(error) = self.shared.with(|state| state.machine.outcome().cloned()) {
-                return error;
+            let outcome = self.shared.with(|state| state.machine.outcome().cloned());
+            match outcome {
+                Some(error) if self.shared.is_finished() => return error,
+                _ => listener.await,
             }
-            listener.await;
         }
     }
 }

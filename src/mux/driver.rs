@@ -75,6 +75,7 @@ impl Future for Driver {
             *engine = None;
         }
         drop(engine);
+        shared.finish();
         let outcome = shared.with_driver(|state| state.machine.outcome().cloned());
         Poll::Ready(match outcome {
             Some(error) if !error.is_clean() => Err(error),
@@ -94,6 +95,7 @@ impl Drop for Driver {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         drop(engine);
+        self.shared.finish();
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     pub(super) engine: Mutex<Option<Engine>>,
     pub(super) driver: Arc<DriverWaker>,
+    /// The driver has nothing left to do: the transport is closed.
+    finished: AtomicBool,
     pub(crate) info: ConnectionInfo,
     pub(crate) runtime: SharedRuntime,
     pub(crate) events: Events,
@@ -104,6 +106,7 @@ impl Shared {
             }),
             engine: Mutex::new(Some(engine)),
             driver: Arc::default(),
+            finished: AtomicBool::new(false),
             info,
             runtime,
             events: Events::default(),
@@ -173,6 +176,15 @@ impl Shared {
             }
             Err(_) => self.driver.notify(),
         }
+    }
+
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Ordering::Release);
+        self.events.ended.notify(usize::MAX);
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
     }
 
     pub(crate) fn add_handle(&self) {

@@ -225,3 +225,27 @@ fn times_without_end_are_no_panic() {
         ));
     });
 }
+
+#[test]
+fn a_connection_is_closed_once_its_goodbye_has_left_and_the_transport_is_closed() {
+    let stage = Stage::default();
+    let (connection, mut peer) = stage.faced(&Config::default());
+    assert!(peer.say(&wire::hello()));
+    let closes = stage.task({
+        let connection = connection.clone();
+        async move { connection.closed().await }
+    });
+    connection.close(Code::application(9), "bye");
+    stage.settle();
+    assert!(closes.output().is_none(), "the peer has not answered");
+    assert_eq!(
+        peer.goodbye(),
+        Some((Code::application(9).number(), "bye".to_owned()))
+    );
+    stage.advance(Duration::from_secs(5));
+    let error = closes.output().expect("to be closed");
+    assert!(
+        matches!(error, ConnectionError::ClosedHere { .. }),
+        "{error}"
+    );
+}

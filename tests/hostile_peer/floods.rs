@@ -7,6 +7,7 @@ use futures::FutureExt;
 use sessionwire::transport::pipe;
 use sessionwire::{ChannelError, Code, Config, Connection, ConnectionError, Role};
 
+use super::ended;
 use super::support::stage::{Peer, Stage};
 use super::support::wire::{self, END, FINISH, Heard, data, hello};
 use super::support::{KIB, MIB};
@@ -32,7 +33,7 @@ fn flood(frame: &[u8], times: usize, prepare: impl FnOnce(&Connection, &mut Peer
     Flooded {
         peak: taken.bytes_max as usize,
         goodbye: peer.goodbye(),
-        violation: connection.closed().now_or_never(),
+        violation: ended(&connection),
     }
 }
 
@@ -193,10 +194,7 @@ fn a_message_that_never_ends_resets_its_channel_at_the_limit() {
     });
     assert_eq!(reset, Some(u64::from(Code::TOO_LARGE.number())));
     assert!(taken.bytes_max as usize <= 3 * MIB + LITTLE, "{taken:?}");
-    assert!(
-        connection.closed().now_or_never().is_none(),
-        "only the channel ends"
-    );
+    assert!(ended(&connection).is_none(), "only the channel ends");
     let error = stage.run(channel.recv()).expect_err("it is reset");
     assert!(
         matches!(&error, ChannelError::ResetHere { code, .. } if *code == Code::TOO_LARGE),
@@ -262,7 +260,7 @@ fn unread_messages_keep_little_more_alive_than_they_are() {
             }
         }
     });
-    assert!(connection.closed().now_or_never().is_none());
+    assert!(ended(&connection).is_none());
     let useful = 3 * UNREAD as usize * 16 * KIB;
     let most = 4 * useful + 2 * MIB;
     let held = taken.bytes_current;

@@ -24,10 +24,19 @@ mod strangers;
 use futures::FutureExt;
 use sessionwire::{Connection, ConnectionError};
 
+/// Why the connection ended, if it has; its transport may still linger. Channels that wait to be
+/// accepted are refused.
+fn ended(connection: &Connection) -> Option<ConnectionError> {
+    loop {
+        match connection.accept().now_or_never()? {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the connection ended as someone wanted"),
+            Err(error) => return Some(error),
+        }
+    }
+}
+
 /// Why the connection ended; fails if it has not.
 fn outcome(connection: &Connection) -> ConnectionError {
-    connection
-        .closed()
-        .now_or_never()
-        .expect("the connection to have ended")
+    ended(connection).expect("the connection to have ended")
 }

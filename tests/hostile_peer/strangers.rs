@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use allocation_counter::measure;
-use futures::FutureExt;
 use sessionwire::mux::{Timeout, Violation};
 use sessionwire::transport::pipe;
 use sessionwire::{Code, Config, ConnectionError, Role};
 
 use super::floods::LITTLE;
-use super::outcome;
 use super::support::KIB;
 use super::support::stage::{Peer, Stage};
 use super::support::transports::Clogged;
 use super::support::wire::{self, Heard, Hello, hello};
+use super::{ended, outcome};
 
 #[test]
 fn strangers_are_called_strangers() {
@@ -59,7 +58,7 @@ fn a_hello_must_come_in_time() {
         peer.say(&[*byte]);
         stage.advance(Duration::from_secs(1));
     }
-    assert!(connection.closed().now_or_never().is_none());
+    assert!(ended(&connection).is_none());
     stage.advance(Duration::from_secs(1));
     let (code, _) = peer.goodbye().expect("a goodbye");
     assert_eq!(code, Code::TIMED_OUT.number());
@@ -111,7 +110,7 @@ fn a_peer_that_takes_nothing_is_given_up_and_costs_no_memory() {
         }
     });
     assert!(taken.bytes_max as usize <= LITTLE, "{taken:?}");
-    assert!(connection.closed().now_or_never().is_none());
+    assert!(ended(&connection).is_none());
     stage.advance(Duration::from_secs(1));
     assert!(matches!(
         outcome(&connection),
@@ -132,7 +131,7 @@ fn a_transport_that_cannot_flush_is_given_up_too() {
         stage.advance(Duration::from_secs(1));
         peer.say(&wire::ping(1));
     }
-    assert!(connection.closed().now_or_never().is_none());
+    assert!(ended(&connection).is_none());
     stage.advance(Duration::from_secs(1));
     assert!(matches!(
         outcome(&connection),
@@ -157,7 +156,7 @@ fn a_silent_peer_is_asked_and_then_given_up() {
     stage.advance(Duration::from_secs(15));
     assert_eq!(pings(&mut peer), 1, "one after a silence");
     stage.advance(Duration::from_secs(29));
-    assert!(connection.closed().now_or_never().is_none());
+    assert!(ended(&connection).is_none());
     stage.advance(Duration::from_secs(1));
     assert_eq!(
         peer.goodbye().expect("a goodbye").0,
