@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sessionwire::Config;
-use sessionwire::transport::TransportConfig;
+use sessionwire::transport::{TransportConfig, WsConfig};
 
 #[test]
 fn the_limits_of_a_connection_are_those_in_the_code() {
@@ -17,9 +17,19 @@ fn the_limits_of_a_connection_are_those_in_the_code() {
 
 #[test]
 fn the_limits_of_a_transport_are_those_in_the_code() {
+    let config = format!("{:?}", TransportConfig::default());
+    let websocket = format!(", websocket: {:?}", WsConfig::default());
     assert_eq!(
         table("set on `transport::TransportConfig`"),
-        fields(&format!("{:?}", TransportConfig::default()))
+        fields(&config.replace(&websocket, ""))
+    );
+}
+
+#[test]
+fn the_limits_of_a_websocket_are_those_in_the_code() {
+    assert_eq!(
+        table("set on the `transport::WsConfig`"),
+        fields(&format!("{:?}", WsConfig::default()))
     );
 }
 

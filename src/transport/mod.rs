@@ -14,7 +14,7 @@ pub use self::memory::{MemoryStream, pipe};
 pub use self::sockets::TokioStream;
 pub use self::stream::{BoxedStream, ByteStream};
 #[cfg(feature = "websocket")]
-pub use self::websocket::WsStream;
+pub use self::websocket::{WsConfig, WsStream};
 
 mod config;
 mod connect;

@@ -62,7 +62,7 @@ impl From<Error> for Failure {
             Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => invalid(
                 format!(
                     "the peer sent a websocket message of {size} bytes where at most {max_size} are \
-                     allowed; let it send smaller ones or raise websocket_max_message"
+                     allowed; let it send smaller ones or raise max_message"
                 ),
                 CloseCode::Size,
             ),

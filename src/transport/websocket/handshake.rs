@@ -10,6 +10,7 @@ use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::WsConfig;
 use super::socket::Socket;
 use super::stream::{MAX_OUTGOING_MESSAGE, WsStream};
 use crate::runtime::{self, timeout};
@@ -38,9 +39,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         let request = request(endpoint).map_err(failed)?;
         let runtime = runtime::current();
         let after = config.handshake_timeout;
-        let shaken = client_async_with_config(request, Socket::new(stream), Some(settings(config)));
+        let shaken = client_async_with_config(
+            request,
+            Socket::new(stream),
+            Some(settings(&config.websocket)),
+        );
         match timeout(&*runtime, after, shaken).await {
-            Some(Ok((socket, _response))) => Ok(Self::new(socket, runtime, config)),
+            Some(Ok((socket, _response))) => Ok(Self::new(socket, runtime, &config.websocket)),
             Some(Err(error)) => Err(failed(error)),
             None => Err(TransportError::HandshakeTimeout {
                 protocol: PROTOCOL,
@@ -78,10 +83,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         };
         let runtime = runtime::current();
         let after = config.handshake_timeout;
-        let shaken =
-            accept_hdr_async_with_config(Socket::new(stream), check, Some(settings(config)));
+        let shaken = accept_hdr_async_with_config(
+            Socket::new(stream),
+            check,
+            Some(settings(&config.websocket)),
+        );
         match timeout(&*runtime, after, shaken).await {
-            Some(Ok(socket)) => Ok(Self::new(socket, runtime, config)),
+            Some(Ok(socket)) => Ok(Self::new(socket, runtime, &config.websocket)),
             Some(Err(error)) => Err(match requested {
                 Some(requested) => TransportError::WrongPath {
                     path: path.to_owned(),
@@ -97,10 +105,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
     }
 }
 
-pub(super) fn settings(config: &TransportConfig) -> WebSocketConfig {
-    let most = Some(config.websocket_max_message);
+pub(super) fn settings(config: &WsConfig) -> WebSocketConfig {
+    let most = Some(config.max_message);
     WebSocketConfig::default()
-        .read_buffer_size(config.websocket_read_buffer.clamp(1024, 1024 * 1024))
+        .read_buffer_size(config.read_buffer.clamp(1024, 1024 * 1024))
         // Each message goes straight to the socket: it is a batch already.
         .write_buffer_size(0)
         // One message, and control frames of at most 139 bytes each.

@@ -16,10 +16,10 @@ use futures_sink::Sink;
 use futures_util::Stream;
 use futures_util::task::AtomicWaker;
 
+use super::WsConfig;
 use super::failure::{Failure, closed, write_error};
 use super::socket::Socket;
 use crate::runtime::{SharedRuntime, Task};
-use crate::transport::TransportConfig;
 
 /// Bytes of the largest message that is sent.
 pub(super) const MAX_OUTGOING_MESSAGE: usize = 64 * 1024;
@@ -48,12 +48,12 @@ const KEPT_CAPACITY: usize = 8 * 1024;
 /// - **Reading** ends with `Ok(0)` only after the peer's Close. A peer that vanishes without one is an
 ///   [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), since what was read may be cut short. A text
 ///   message, one above
-///   [`websocket_max_message`](TransportConfig#structfield.websocket_max_message) and any other breach
+///   [`max_message`](WsConfig#structfield.max_message) and any other breach
 ///   are [`InvalidData`](io::ErrorKind::InvalidData), and the peer is told by Close 1003, 1009 or 1002.
 /// - **Writing** fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) once either end has sent its
 ///   Close: a WebSocket has no half-closed state.
 /// - **Closing** sends what is left and a Close 1000, waits for the peer's for at most
-///   [`websocket_close_timeout`](TransportConfig#structfield.websocket_close_timeout), then closes the
+///   [`close_timeout`](WsConfig#structfield.close_timeout), then closes the
 ///   stream below. Up to 256 KiB that come in meanwhile can still be read afterwards. If the time runs
 ///   out before all was sent, it fails with [`TimedOut`](io::ErrorKind::TimedOut); an answer that fails
 ///   to come is no error.
@@ -88,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
     pub(super) fn new(
         socket: WebSocketStream<Socket<S>>,
         runtime: SharedRuntime,
-        config: &TransportConfig,
+        config: &WsConfig,
     ) -> Self {
         let wakers = Arc::new(Wakers::default());
         Self {
@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
             waker: Waker::from(wakers.clone()),
             wakers,
             runtime,
-            close_timeout: config.websocket_close_timeout,
+            close_timeout: config.close_timeout,
         }
     }
 }
@@ -444,7 +444,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         match self.closing {
             Closing::Sending | Closing::Flushing => self.fail_closing(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the peer did not take what was left to send before websocket_close_timeout",
+                "the peer did not take what was left to send before close_timeout",
             )),
             Closing::Waiting => {
                 tracing::debug!("the peer did not answer the websocket close in time");

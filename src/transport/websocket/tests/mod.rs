@@ -13,7 +13,7 @@ use super::WsStream;
 use super::handshake::settings;
 use super::socket::Socket;
 use crate::runtime::VirtualClock;
-use crate::transport::{MemoryStream, TransportConfig, pipe};
+use crate::transport::{MemoryStream, WsConfig, pipe};
 
 mod closing;
 
@@ -25,7 +25,7 @@ const PONG: u8 = 10;
 
 type Ws = WsStream<MemoryStream>;
 
-fn over(stream: MemoryStream, role: Role, clock: &VirtualClock, config: &TransportConfig) -> Ws {
+fn over(stream: MemoryStream, role: Role, clock: &VirtualClock, config: &WsConfig) -> Ws {
     let settings = Some(settings(config));
     let socket = WebSocketStream::from_raw_socket(Socket::new(stream), role, settings);
     WsStream::new(
@@ -38,7 +38,7 @@ fn over(stream: MemoryStream, role: Role, clock: &VirtualClock, config: &Transpo
 /// A server, and the raw end of its client.
 fn server(capacity: usize) -> (Ws, MemoryStream) {
     let (here, there) = pipe(capacity);
-    let config = TransportConfig::default();
+    let config = WsConfig::default();
     (
         over(here, Role::Server, &VirtualClock::new(), &config),
         there,
@@ -47,7 +47,7 @@ fn server(capacity: usize) -> (Ws, MemoryStream) {
 
 fn both(capacity: usize, clock: &VirtualClock) -> (Ws, Ws) {
     let (here, there) = pipe(capacity);
-    let config = TransportConfig::default();
+    let config = WsConfig::default();
     (
         over(here, Role::Client, clock, &config),
         over(there, Role::Server, clock, &config),
@@ -248,7 +248,7 @@ fn every_breach_is_invalid_data_and_the_peer_is_told() {
     unmasked[1] = 1;
     unmasked.truncate(2);
     unmasked.push(0);
-    let most = TransportConfig::default().websocket_max_message;
+    let most = WsConfig::default().max_message;
     let table = [
         (frame(TEXT, b"hello"), 1003),
         (frame(TEXT, b""), 1003),
@@ -289,7 +289,7 @@ fn every_breach_is_invalid_data_and_the_peer_is_told() {
 
 #[test]
 fn the_largest_message_still_passes() {
-    let most = TransportConfig::default().websocket_max_message;
+    let most = WsConfig::default().max_message;
     let (mut stream, mut raw) = server(4 << 20);
     write(&mut raw, &frame(BINARY, &vec![5; most]));
     write(&mut raw, &close_frame(1000));
