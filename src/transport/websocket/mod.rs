@@ -13,6 +13,7 @@ mod frame;
 mod handshake;
 mod inbox;
 mod output;
+mod parts;
 mod receive;
 mod send;
 mod socket;
