@@ -6,7 +6,7 @@ use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use super::frame::{Header, MAX_CONTROL, MAX_HEADER, Mask, WsClose, WsRole};
 use super::parts::Parts;
 
-/// A buffer of a message that had more bytes than this is given back once it is sent.
+/// A buffer for more bytes than this is given back once all is flushed.
 const KEPT_CAPACITY: usize = 256;
 /// Bytes that are taken at once of a caller who gives more than a message, if no message is longer.
 const BATCH: usize = 256 * 1024;
@@ -177,7 +177,7 @@ impl Output {
         if self.is_under_way || self.message.is_empty() {
             return false;
         }
-        self.release();
+        self.empty();
         true
     }
 
@@ -234,16 +234,20 @@ impl Output {
             self.is_under_way = true;
             *sent = sent.saturating_add(count);
             if *sent >= self.message.len() {
-                self.release();
+                self.empty();
             }
         }
     }
 
-    fn release(&mut self) {
+    fn empty(&mut self) {
         self.sent = None;
         self.is_under_way = false;
         self.message.clear();
-        if self.message.capacity() > KEPT_CAPACITY {
+    }
+
+    /// All is sent and flushed: what comes next may be long in coming.
+    pub(super) fn rest(&mut self) {
+        if self.message.is_empty() && self.message.capacity() > KEPT_CAPACITY {
             self.message = Vec::new();
         }
     }

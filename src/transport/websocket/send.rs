@@ -92,7 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
     /// Sends all that is in frames.
     pub(super) fn poll_send_sealed(&mut self) -> Poll<io::Result<()>> {
         ready!(self.poll_transmit())?;
-        Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(&self.waker))
+        let mut context = Context::from_waker(&self.waker);
+        ready!(Pin::new(&mut self.stream).poll_flush(&mut context))?;
+        self.output.rest();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_transmit(&mut self) -> Poll<io::Result<()>> {
