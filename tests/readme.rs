@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sessionwire::Config;
-use sessionwire::transport::{TransportConfig, WsConfig};
+use sessionwire::transport::{TransportConfig, WsConfig, WsText};
 
 #[test]
 fn the_limits_of_a_connection_are_those_in_the_code() {
@@ -75,6 +75,9 @@ fn name(cell: &str) -> String {
 
 fn value(cell: &str) -> String {
     let (number, unit) = cell.split_once(' ').unwrap_or((cell, ""));
+    if cell == "rejected" {
+        return format!("{:?}", WsText::Rejected);
+    }
     let number: u64 = number.parse().unwrap();
     match unit {
         "" => number.to_string(),

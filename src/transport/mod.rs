@@ -20,7 +20,8 @@ pub use self::tls::{
 };
 #[cfg(feature = "websocket")]
 pub use self::websocket::{
-    OriginPolicy, WsClient, WsConfig, WsInfo, WsRefusal, WsServer, WsStream,
+    OriginPolicy, WsClient, WsClose, WsConfig, WsEvent, WsInfo, WsRefusal, WsRole, WsServer,
+    WsStream, WsText,
 };
 /// The crate that does TLS here, for [`TlsClient::from_config`] and [`TlsServer::from_config`].
 #[cfg(feature = "tls")]
@@ -28,9 +29,16 @@ pub use futures_rustls::rustls;
 /// The crate whose headers, status codes and [`Extensions`](::http::Extensions) are used here.
 #[cfg(feature = "websocket")]
 pub use http;
+/// What [`WsStream`] is observed by.
+#[cfg(feature = "websocket")]
+pub use pharos;
 
 mod config;
 mod connect;
+#[cfg_attr(
+    not(any(feature = "tls", feature = "websocket")),
+    expect(dead_code, reason = "nothing else is spoken before the bytes")
+)]
 mod deadline;
 mod endpoint;
 mod error;

@@ -15,7 +15,7 @@ use self::refusal::FAREWELL;
 pub use self::refusal::WsRefusal;
 use self::server::Rejection;
 pub use self::server::WsServer;
-use super::stream::WsStream;
+use super::{WsRole, WsStream};
 use crate::runtime;
 use crate::transport::deadline::Deadline;
 use crate::transport::{ConnectionInfo, Endpoint, TransportConfig, TransportError};
@@ -142,7 +142,8 @@ pub(in crate::transport) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         return Err(response.refused(&text));
     }
     let info = client.verify(response, &accept_key, endpoint)?;
-    Ok((WsStream::client(stream, received, config).await, info))
+    let stream = begin(stream, WsRole::Client, received, config, deadline);
+    Ok((stream, info))
 }
 
 pub(in crate::transport) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
@@ -156,7 +157,10 @@ pub(in crate::transport) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         .keep(PROTOCOL, pin!(answer(&mut stream, path, info, config)))
         .await?;
     match answered {
-        Ok((info, received)) => Ok((WsStream::server(stream, received, config).await, info)),
+        Ok((info, received)) => {
+            let stream = begin(stream, WsRole::Server, received, config, deadline);
+            Ok((stream, info))
+        }
         Err(Stop::Broken(error)) => Err(broken(error)),
         Err(Stop::Rejected(rejection)) => {
             let telling = rejection.refusal.send(&mut stream);
@@ -200,6 +204,17 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     Ok((info, received))
 }
 
+fn begin<S>(
+    stream: S,
+    role: WsRole,
+    received: Bytes,
+    config: &TransportConfig,
+    deadline: &Deadline,
+) -> WsStream<S> {
+    let runtime = deadline.runtime().clone();
+    WsStream::with_runtime(stream, role, received, &config.websocket, runtime)
+}
+
 impl Limits {
     fn of(config: &TransportConfig) -> Self {
         Self {
@@ -207,54 +222,4 @@ impl Limits {
             headers: config.max_http_headers,
         }
     }
-}
-
-/// Until the stream has a constructor of its own.
-impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
-    async fn client(stream: S, received: Bytes, config: &TransportConfig) -> Self {
-        shim(
-            stream,
-            received,
-            config,
-            async_tungstenite::tungstenite::protocol::Role::Client,
-        )
-        .await
-    }
-
-    async fn server(stream: S, received: Bytes, config: &TransportConfig) -> Self {
-        shim(
-            stream,
-            received,
-            config,
-            async_tungstenite::tungstenite::protocol::Role::Server,
-        )
-        .await
-    }
-}
-
-async fn shim<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    received: Bytes,
-    config: &TransportConfig,
-    role: async_tungstenite::tungstenite::protocol::Role,
-) -> WsStream<S> {
-    let socket = async_tungstenite::WebSocketStream::from_partially_read(
-        super::socket::Socket::new(stream),
-        received.to_vec(),
-        role,
-        Some(settings(&config.websocket)),
-    );
-    WsStream::new(socket.await, runtime::current(), &config.websocket)
-}
-
-pub(super) fn settings(
-    config: &super::WsConfig,
-) -> async_tungstenite::tungstenite::protocol::WebSocketConfig {
-    let most = Some(config.max_message);
-    async_tungstenite::tungstenite::protocol::WebSocketConfig::default()
-        .read_buffer_size(config.read_buffer.clamp(1024, 1024 * 1024))
-        .write_buffer_size(0)
-        .max_write_buffer_size(super::stream::MAX_OUTGOING_MESSAGE + 4096)
-        .max_message_size(most)
-        .max_frame_size(most)
 }
