@@ -10,8 +10,8 @@ use crate::runtime;
 /// endpoint has them.
 #[derive(Clone, Debug)]
 #[cfg_attr(
-    not(any(feature = "tls", feature = "websocket")),
-    expect(dead_code, reason = "they matter where something is spoken")
+    not(feature = "websocket"),
+    allow(dead_code, reason = "they matter where something is spoken")
 )]
 pub(super) struct Handshake {
     endpoint: Endpoint,
