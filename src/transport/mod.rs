@@ -42,6 +42,8 @@ mod connect;
 mod deadline;
 mod endpoint;
 mod error;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod farewell;
 mod handshake;
 mod info;
 mod listener;

@@ -6,7 +6,7 @@ use futures_rustls::rustls::client::WebPkiServerVerifier;
 use futures_rustls::rustls::client::danger::ServerCertVerifier;
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::identity::{Fingerprint, Identity, add_roots};
+use super::identity::{Fingerprint, Identity, add_roots, parse_certificates, read_certificates};
 use super::pin::PinVerifier;
 use super::{ForScheme, provider, setup};
 use crate::transport::{Endpoint, TransportError};
@@ -123,7 +123,17 @@ impl TlsClientBuilder {
     ///
     /// [`TlsSetup`](TransportError::TlsSetup), naming the file.
     pub fn ca_file(mut self, file: impl AsRef<Path>) -> Result<Self, TransportError> {
-        add_roots(&mut self.roots, file.as_ref())?;
+        add_roots(&mut self.roots, read_certificates(file.as_ref())?)?;
+        Ok(self)
+    }
+
+    /// As [`ca_file`](Self::ca_file), from what is in such a file.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsSetup`](TransportError::TlsSetup).
+    pub fn ca_pem(mut self, pem: &[u8]) -> Result<Self, TransportError> {
+        add_roots(&mut self.roots, parse_certificates(pem)?)?;
         Ok(self)
     }
 

@@ -55,6 +55,10 @@ fn problem(error: &CertificateError) -> CertificateProblem {
         Found::NotValidYet | Found::NotValidYetContext { .. } => CertificateProblem::NotYetValid,
         Found::UnknownIssuer => CertificateProblem::UnknownIssuer,
         Found::Revoked => CertificateProblem::Revoked,
+        Found::BadSignature => CertificateProblem::Invalid(
+            "a signature is not by the key that it should be by, its issuer's or its own"
+                .to_owned(),
+        ),
         Found::NotValidForNameContext {
             expected,
             presented,

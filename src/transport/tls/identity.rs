@@ -44,17 +44,9 @@ impl Identity {
     ///
     /// [`TlsSetup`](TransportError::TlsSetup).
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TransportError> {
-        let failed = |what| {
-            let what = format!("the PEM text has no readable {what}");
-            move |_: PemError| setup(what)
-        };
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(certificates)
-            .collect::<Result<_, _>>()
-            .map_err(failed("certificate"))?;
-        if certificates.is_empty() {
-            return Err(failed("certificate")(PemError::NoItemsFound));
-        }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(failed("private key"))?;
+        let certificates = parse_certificates(certificates)?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| setup("the PEM text has no readable private key".to_owned()))?;
         Ok(Self {
             certificates,
             key: Arc::new(key),
@@ -148,20 +140,31 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Adds the certificates of a PEM file to those that are trusted.
-pub(super) fn add_roots(roots: &mut RootCertStore, file: &Path) -> Result<(), TransportError> {
-    for certificate in read_certificates(file)? {
-        roots.add(certificate).map_err(|error| {
-            let file = file.display();
-            setup(format!(
-                "a certificate in {file} cannot be trusted: {error}"
-            ))
-        })?;
-    }
-    Ok(())
+/// Adds the certificates to those that are trusted.
+pub(super) fn add_roots(
+    roots: &mut RootCertStore,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<(), TransportError> {
+    certificates.into_iter().try_for_each(|certificate| {
+        roots
+            .add(certificate)
+            .map_err(|error| setup(format!("a root certificate cannot be trusted: {error}")))
+    })
 }
 
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+pub(super) fn parse_certificates(
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match parsed {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(setup("the PEM text has no readable certificate".to_owned())),
+    }
+}
+
+pub(super) fn read_certificates(
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TransportError> {
     let failed = |error: PemError| setup(explain(file, "certificate", &error));
     let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)

@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -16,6 +15,7 @@ pub use self::identity::{Fingerprint, Identity};
 pub use self::server::{TlsServer, TlsServerBuilder};
 use self::stream::TlsStream;
 use super::deadline::Deadline;
+use super::farewell::{FAREWELL, part};
 use super::{Endpoint, Scheme, TlsInfo, TransportError};
 
 mod client;
@@ -24,11 +24,10 @@ mod identity;
 mod pin;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 const PROTOCOL: &str = "TLS";
-
-/// How long a refused client has to take the alert and to close, and how many of its bytes are dropped.
-const FAREWELL: (Duration, usize) = (Duration::from_secs(2), 64 * 1024);
 
 pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
@@ -74,8 +73,9 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             };
             Ok((TlsStream::new(stream.into()), info))
         }
-        Err((error, stream)) => {
-            let _told = deadline.keep_within(FAREWELL.0, pin!(part(stream))).await;
+        Err((error, mut stream)) => {
+            let parting = pin!(part(&mut stream));
+            let _parted = deadline.keep_within(FAREWELL, parting).await;
             Err(error)
         }
     }
@@ -108,25 +108,10 @@ async fn check_first_bytes<S: AsyncRead + AsyncWrite + Unpin>(
 
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain; charset=utf-8\r\n\
-    content-length: 48\r\n\
+    content-length: 47\r\n\
     connection: close\r\n\
     \r\n\
-    this port speaks TLS; use wss:// (or https://) \n";
-
-/// Closes, and reads what is still coming: a reset of TCP could otherwise eat what was said last.
-async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    if stream.close().await.is_err() {
-        return;
-    }
-    let mut rubbish = [0; 1024];
-    let mut left = FAREWELL.1;
-    while left > 0 {
-        match stream.read(&mut rubbish).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => left = left.saturating_sub(count),
-        }
-    }
-}
+    this port speaks TLS; use wss:// (or https://)\n";
 
 fn info(session: &CommonState) -> TlsInfo {
     let certificates = session.peer_certificates().unwrap_or_default();

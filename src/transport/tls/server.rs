@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures_rustls::rustls::server::WebPkiClientVerifier;
 use futures_rustls::rustls::{RootCertStore, ServerConfig};
 
-use super::identity::{Fingerprint, Identity, add_roots};
+use super::identity::{Fingerprint, Identity, add_roots, parse_certificates, read_certificates};
 use super::{ForScheme, provider, setup};
 use crate::transport::{Endpoint, TransportError};
 
@@ -63,7 +63,17 @@ impl TlsServerBuilder {
     ///
     /// [`TlsSetup`](TransportError::TlsSetup), naming the file.
     pub fn client_ca_file(mut self, file: impl AsRef<Path>) -> Result<Self, TransportError> {
-        add_roots(&mut self.roots, file.as_ref())?;
+        add_roots(&mut self.roots, read_certificates(file.as_ref())?)?;
+        Ok(self)
+    }
+
+    /// As [`client_ca_file`](Self::client_ca_file), from what is in such a file.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsSetup`](TransportError::TlsSetup).
+    pub fn client_ca_pem(mut self, pem: &[u8]) -> Result<Self, TransportError> {
+        add_roots(&mut self.roots, parse_certificates(pem)?)?;
         Ok(self)
     }
 

@@ -11,13 +11,13 @@ pub use self::client::WsClient;
 use self::client::{Response, broken};
 use self::head::{Incomplete, Limits};
 pub use self::origin::OriginPolicy;
-use self::refusal::FAREWELL;
 pub use self::refusal::WsRefusal;
 use self::server::Rejection;
 pub use self::server::WsServer;
 use super::{WsRole, WsStream};
 use crate::runtime;
 use crate::transport::deadline::Deadline;
+use crate::transport::farewell::FAREWELL;
 use crate::transport::{ConnectionInfo, Endpoint, TransportConfig, TransportError};
 
 mod client;

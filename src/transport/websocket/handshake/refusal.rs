@@ -1,21 +1,14 @@
-use std::time::Duration;
-
 use async_tungstenite::tungstenite::handshake::server::write_response;
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::{AsyncReadExt, AsyncWriteExt};
+use futures_util::AsyncWriteExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::head::Malformed;
 use crate::transport::TransportError;
+use crate::transport::farewell::part;
 
 /// Bytes of the reason that are sent.
 const LONGEST_REASON: usize = 1024;
-
-/// Bytes of a refused client that are read and dropped.
-const DRAINED: usize = 64 * 1024;
-
-/// How long a refused client has to take its answer and to close.
-pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why a client gets no WebSocket: the HTTP answer that it gets instead.
 ///
@@ -116,24 +109,11 @@ impl WsRefusal {
         bytes
     }
 
-    /// Sends the answer, then waits for the client to close: were the stream dropped with bytes unread,
-    /// TCP would reset the connection, and the client might never see the answer.
+    /// Sends the answer, and waits for the client to have read it.
     pub(super) async fn send<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) {
-        let sent = async {
-            stream.write_all(&self.to_bytes()).await?;
-            stream.close().await
-        };
-        if let Err(error) = sent.await {
-            tracing::debug!(%error, "a refused client did not take its answer");
-            return;
-        }
-        let mut rubbish = [0; 1024];
-        let mut left = DRAINED;
-        while left > 0 {
-            match stream.read(&mut rubbish).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => left = left.saturating_sub(count),
-            }
+        match stream.write_all(&self.to_bytes()).await {
+            Ok(()) => part(stream).await,
+            Err(error) => tracing::debug!(%error, "a refused client did not take its answer"),
         }
     }
 }
