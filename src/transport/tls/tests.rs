@@ -390,6 +390,7 @@ fn garbage_is_no_tls() {
     for garbage in [
         record(&[1, 0, 0, 0]),
         record(&[2, 0, 0, 0]),
+        record(&[1, 255, 255, 255]),
         [22, 3, 1, 255, 255].repeat(9),
     ] {
         let (error, heard) = server_hears(&garbage);
@@ -413,7 +414,7 @@ fn what_is_never_finished_runs_out_of_time() {
     for begun in [
         &[22, 3, 1][..],
         &[22, 3, 1, 0, 0],
-        &[22, 3, 1, 0, 4, 1, 255, 255, 255],
+        &[22, 3, 1, 0, 4, 1, 0, 1, 0],
     ] {
         let (error, heard) = server_hears(begun);
         assert!(
