@@ -31,9 +31,9 @@ use crate::runtime::{self, Instant};
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
-    handshake: Handshake,
+    handshake: Arc<Handshake>,
     acceptor: Acceptor,
-    config: TransportConfig,
+    config: Arc<TransportConfig>,
     pending: Arc<Pending>,
     pause: Pause,
 }
@@ -67,10 +67,10 @@ impl Listener {
             _ => bind_socket(endpoint).await?,
         };
         let pending = Arc::new(Pending::new(config.max_pending_handshakes));
-        let config = config.clone();
+        let config = Arc::new(config.clone());
         Ok(Self {
             endpoint,
-            handshake,
+            handshake: Arc::new(handshake),
             acceptor,
             config,
             pending,
@@ -138,8 +138,8 @@ impl Listener {
 pub struct Incoming {
     stream: BoxedStream,
     info: ConnectionInfo,
-    handshake: Handshake,
-    config: TransportConfig,
+    handshake: Arc<Handshake>,
+    config: Arc<TransportConfig>,
     permit: Permit,
 }
 

@@ -33,7 +33,10 @@ async fn program(endpoint: &str) {
 /// Who the other end is, and what it asked for, is told by the connection.
 async fn known(_: World) {
     let server = WsServer::default().check(|request, info| {
-        let name = request.query.clone().ok_or(WsRefusal::new(401, "who?"))?;
+        let name = request
+            .query
+            .clone()
+            .ok_or_else(|| WsRefusal::new(401, "who?"))?;
         info.extensions.insert(name);
         Ok(())
     });

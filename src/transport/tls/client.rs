@@ -186,7 +186,7 @@ impl TlsClientBuilder {
             }
         };
         Ok(TlsClient {
-            config: ForScheme::with_alpn(&config, self.alpn, |config, alpn| {
+            config: ForScheme::with_alpn(&config, self.alpn.as_deref(), |config, alpn| {
                 config.alpn_protocols = alpn;
             }),
             server_name: self.server_name,

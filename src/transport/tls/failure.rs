@@ -64,7 +64,11 @@ fn problem(error: &CertificateError) -> CertificateProblem {
             presented,
         } => CertificateProblem::WrongName {
             expected: shown(expected),
-            presented: presented.iter().take(NAMES.0).map(legible).collect(),
+            presented: presented
+                .iter()
+                .take(NAMES.0)
+                .map(|name| legible(name))
+                .collect(),
         },
         Found::Other(OtherError(other)) => match other.downcast_ref::<NotPinned>() {
             Some(NotPinned(found)) => CertificateProblem::WrongFingerprint {
@@ -81,7 +85,7 @@ fn shown(name: &ServerName<'_>) -> String {
 }
 
 /// rustls writes them as `DnsName("example.org")`.
-fn legible(name: &String) -> String {
+fn legible(name: &str) -> String {
     let name = name
         .split_once('(')
         .and_then(|(_kind, name)| name.strip_suffix(')'))

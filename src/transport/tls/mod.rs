@@ -152,16 +152,12 @@ impl<C> ForScheme<C> {
 impl<C: Clone> ForScheme<C> {
     /// ALPN keeps a server of one protocol from being taken for one of another with the same
     /// certificate.
-    fn with_alpn(
-        config: &C,
-        alpn: Option<Vec<Vec<u8>>>,
-        set: impl Fn(&mut C, Vec<Vec<u8>>),
-    ) -> Self {
+    fn with_alpn(config: &C, alpn: Option<&[Vec<u8>]>, set: impl Fn(&mut C, Vec<Vec<u8>>)) -> Self {
         let with = |default: &[u8]| {
             let mut config = config.clone();
             set(
                 &mut config,
-                alpn.clone().unwrap_or_else(|| vec![default.to_vec()]),
+                alpn.map_or_else(|| vec![default.to_vec()], <[_]>::to_vec),
             );
             Arc::new(config)
         };

@@ -119,7 +119,7 @@ impl TlsServerBuilder {
             .with_single_cert(certificates, key)
             .map_err(|error| super::unusable_identity(&error))?;
         Ok(TlsServer {
-            config: ForScheme::with_alpn(&config, self.alpn, |config, alpn| {
+            config: ForScheme::with_alpn(&config, self.alpn.as_deref(), |config, alpn| {
                 config.alpn_protocols = alpn;
             }),
         })

@@ -165,7 +165,7 @@ pub(in crate::transport) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         Err(Stop::Rejected(rejection)) => {
             let telling = rejection.refusal.send(&mut stream);
             let _told = deadline.keep_within(FAREWELL, pin!(telling)).await;
-            Err(rejection.error)
+            Err(*rejection.error)
         }
     }
 }
@@ -173,12 +173,12 @@ pub(in crate::transport) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 /// Why a client gets no WebSocket.
 enum Stop {
     Broken(std::io::Error),
-    Rejected(Box<Rejection>),
+    Rejected(Rejection),
 }
 
 impl<R: Into<Rejection>> From<R> for Stop {
     fn from(rejection: R) -> Self {
-        Self::Rejected(Box::new(rejection.into()))
+        Self::Rejected(rejection.into())
     }
 }
 

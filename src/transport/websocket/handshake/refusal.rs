@@ -1,7 +1,7 @@
 use async_tungstenite::tungstenite::handshake::server::write_response;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::AsyncWriteExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::head::Malformed;
 use crate::transport::TransportError;
@@ -24,7 +24,7 @@ const LONGEST_REASON: usize = 1024;
 pub struct WsRefusal {
     status: StatusCode,
     reason: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl WsRefusal {
@@ -38,14 +38,14 @@ impl WsRefusal {
         Self {
             status,
             reason: reason.into(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
     /// Adds a header to the answer. `Connection` and those that describe the text are made here.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -94,7 +94,9 @@ impl WsRefusal {
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.clone_from(&self.headers);
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, plain);
         headers.insert(header::CONTENT_LENGTH, text.len().into());

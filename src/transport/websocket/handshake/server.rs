@@ -148,10 +148,10 @@ impl WsServer {
         }
         Err(Rejection {
             refusal: WsRefusal::new(404, "nothing is here"),
-            error: TransportError::WrongPath {
+            error: Box::new(TransportError::WrongPath {
                 path: path.to_owned(),
                 requested: request.uri().path().chars().take(256).collect(),
-            },
+            }),
         })
     }
 
@@ -188,12 +188,12 @@ impl fmt::Debug for WsServer {
 #[derive(Debug)]
 pub(super) struct Rejection {
     pub(super) refusal: WsRefusal,
-    pub(super) error: TransportError,
+    pub(super) error: Box<TransportError>,
 }
 
 impl From<WsRefusal> for Rejection {
     fn from(refusal: WsRefusal) -> Self {
-        let error = TransportError::from(&refusal);
+        let error = Box::new(TransportError::from(&refusal));
         Self { refusal, error }
     }
 }

@@ -189,7 +189,7 @@ fn a_bomb_is_answered_before_it_is_over() {
 #[test]
 fn web_pages_of_other_hosts_are_refused() {
     let same = OriginPolicy::SameHost;
-    let some = OriginPolicy::Allow(vec![
+    let listed = OriginPolicy::Allow(vec![
         "https://app.example.com".to_owned(),
         "http://localhost:3000".to_owned(),
     ]);
@@ -212,14 +212,14 @@ fn web_pages_of_other_hosts_are_refused() {
         (&same, "null", false),
         (&same, "", false),
         (&same, "https://server.example.com, https://evil.org", false),
-        (&some, "https://app.example.com", true),
-        (&some, "https://APP.example.com:443", true),
-        (&some, "http://app.example.com", false),
-        (&some, "https://app.example.com:444", false),
-        (&some, "http://localhost:3000", true),
-        (&some, "http://localhost", false),
-        (&some, "https://server.example.com", false),
-        (&some, "null", false),
+        (&listed, "https://app.example.com", true),
+        (&listed, "https://APP.example.com:443", true),
+        (&listed, "http://app.example.com", false),
+        (&listed, "https://app.example.com:444", false),
+        (&listed, "http://localhost:3000", true),
+        (&listed, "http://localhost", false),
+        (&listed, "https://server.example.com", false),
+        (&listed, "null", false),
         (&sandboxed, "null", true),
         (&any, "https://evil.org", true),
         (&any, "null", true),

@@ -78,7 +78,10 @@ fn what_the_check_learned_stays_with_the_connection() {
     let server = WsServer::default().any_path(true).check(|request, info| {
         assert_eq!(request.subprotocol, None);
         assert_eq!(info.local, Some("ws://here:1/".parse().unwrap()));
-        let user = request.query.clone().ok_or(WsRefusal::new(400, "who?"))?;
+        let user = request
+            .query
+            .clone()
+            .ok_or_else(|| WsRefusal::new(400, "who?"))?;
         info.extensions.insert(User(user));
         info.peer = Some("tcp://192.0.2.7:1".parse().unwrap());
         Ok(())
@@ -133,7 +136,7 @@ fn frames_right_behind_the_request_are_read() {
 
 #[test]
 fn a_client_that_leaves_is_no_refusal() {
-    for said in ["", "GET /chat HT", &request("").trim_end()] {
+    for said in ["", "GET /chat HT", request("").trim_end()] {
         let (here, mut raw) = pipe(ROOM);
         let config = TransportConfig::default();
         let deadline = deadline(&VirtualClock::new());
