@@ -18,7 +18,14 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 4] = ["codec/", "mux/machine/", "mux/frame", "mux/input.rs"];
+const SANS_IO: [&str; 6] = [
+    "codec/",
+    "mux/machine/",
+    "mux/frame",
+    "mux/input.rs",
+    "transport/websocket/frame/",
+    "transport/websocket/output.rs",
+];
 
 const NOT_IN_SANS_IO: [&str; 8] = [
     "async fn",

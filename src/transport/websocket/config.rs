@@ -18,7 +18,7 @@ pub struct WsConfig {
     /// that peers over tungstenite send unless they are told otherwise.
     pub max_message: u64,
     /// The largest message that is sent, in bytes; more is cut into several. Default 64 KiB, which is
-    /// within any peer's limits and keeps pings from waiting long; at least 1.
+    /// within any peer's limits; at least 1.
     pub max_outgoing_message: usize,
     /// The most bytes that one read of the stream below asks for, unless the caller's buffer is
     /// larger. As much is held while a caller reads in smaller steps, and nothing while nothing comes.

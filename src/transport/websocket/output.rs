@@ -8,23 +8,27 @@ use super::parts::Parts;
 
 /// A buffer for more bytes than this is given back once all is flushed.
 const KEPT_CAPACITY: usize = 256;
-/// Bytes that are taken at once of a caller who gives more than a message, if no message is longer.
+/// Bytes of messages that are collected before they are sent without a flush.
 const BATCH: usize = 256 * 1024;
 /// Bytes that are copied before they are masked: few enough to be in the nearest cache still.
 const BLOCK: usize = 8 * 1024;
 
-/// What is to be sent: a message that collects what is written, or a batch of them, and at most one
-/// ping, one pong and one Close, which go before it.
+/// What is to be sent: a batch of messages that collects what is written, and at most one ping, one
+/// pong and one Close, which go before it.
 #[derive(Debug)]
 pub(super) struct Output {
     role: WsRole,
     max_message: usize,
-    /// Room for a header, then the payload, masked already.
-    message: Vec<u8>,
+    /// Bytes of the header of a full message.
+    header_room: usize,
+    /// Frames; the last is open while it collects: room for its header, then payload, masked already.
+    batch: Vec<u8>,
+    /// Where the open frame begins.
+    open: usize,
     mask: Option<Mask>,
-    /// Bytes of `message` that are sent, or room in front of its header; nothing while it collects.
+    /// Bytes of the batch that are sent, or are no part of it; nothing while it collects.
     sent: Option<usize>,
-    /// The message has begun to leave, so that nothing can go before what is left of it.
+    /// The batch has begun to leave, so that nothing can go before what is left of it.
     is_under_way: bool,
     /// Control frames that are leaving.
     control: Vec<u8>,
@@ -44,10 +48,15 @@ enum Close {
 
 impl Output {
     pub(super) fn new(role: WsRole, max_message: usize) -> Self {
+        let max_message = max_message.max(1);
+        let mask = (role == WsRole::Client).then(Mask::random);
+        let full = Header::new(OpCode::Data(Data::Binary), max_message, mask);
         Self {
             role,
-            max_message: max_message.max(1),
-            message: Vec::new(),
+            max_message,
+            header_room: full.as_bytes().len(),
+            batch: Vec::new(),
+            open: 0,
             mask: None,
             sent: None,
             is_under_way: false,
@@ -59,32 +68,22 @@ impl Output {
         }
     }
 
-    /// Bytes that are collected and in no frame yet.
-    pub(super) fn collected(&self) -> usize {
-        match self.sent {
-            None => self.message.len().saturating_sub(MAX_HEADER),
-            Some(_) => 0,
-        }
-    }
-
     /// Whether something waits to be sent that nobody writes or flushes.
     pub(super) fn has_control(&self) -> bool {
         let waits = self.pong.is_some() || matches!(self.close, Close::Next(_));
         waits || !self.control.is_empty()
     }
 
-    /// Whether a message waits to be sent or is being sent: nothing can be collected.
+    /// Whether a batch waits to be sent or is being sent: nothing can be collected.
     pub(super) fn is_sending(&self) -> bool {
         self.sent.is_some()
     }
 
-    /// Whether so many bytes can be sent as they are, without being collected.
+    /// Whether so many bytes are better sent as they are than copied. One message is not: several of
+    /// them in one write cost less.
     pub(super) fn can_pass(&self, length: usize) -> bool {
-        self.role == WsRole::Server && self.fills_message(length)
-    }
-
-    fn fills_message(&self, length: usize) -> bool {
-        self.message.is_empty() && length >= self.max_message
+        let is_much = length >= self.max_message.saturating_mul(2);
+        self.role == WsRole::Server && self.batch.is_empty() && is_much
     }
 
     /// The lengths of the messages that so many bytes are cut into.
@@ -97,46 +96,48 @@ impl Output {
         })
     }
 
-    /// Collects as many bytes as there is room for, and seals what is a full message, or more.
+    /// Collects what it is given, until a batch is full.
     pub(super) fn collect(&mut self, mut parts: Parts<'_>) -> usize {
-        if self.fills_message(parts.total()) {
-            return self.collect_whole(parts);
-        }
-        let room = self.max_message.saturating_sub(self.collected());
-        let taken = parts.total().min(room);
-        if self.message.is_empty() {
-            self.message.reserve(taken.saturating_add(MAX_HEADER));
-            self.message.resize(MAX_HEADER, 0);
-            self.mask = self.new_mask();
-        }
-        let mask = self.mask.map(|mask| mask.turned(self.collected()));
-        self.put_payload(&mut parts, taken, mask);
-        if taken == room {
-            self.seal();
+        let wanted = parts.total();
+        let mut taken: usize = 0;
+        while taken < wanted && self.sent.is_none() {
+            if self.open == self.batch.len() {
+                let room = wanted.saturating_sub(taken).min(BATCH);
+                self.batch.reserve(room.saturating_add(MAX_HEADER));
+                self.batch.resize(self.payload_start(), 0);
+                self.mask = self.new_mask();
+            }
+            let collected = self.collected();
+            let room = self.max_message.saturating_sub(collected);
+            let count = parts.total().min(room);
+            let mask = self.mask.map(|mask| mask.turned(collected));
+            self.put_payload(&mut parts, count, mask);
+            taken = taken.saturating_add(count);
+            if count == room {
+                self.finish_message();
+            }
+            if self.batch.len() >= BATCH.max(self.max_message) {
+                self.seal();
+            }
         }
         taken
     }
 
-    /// Makes messages of all that is given, as far as a batch goes.
-    fn collect_whole(&mut self, mut parts: Parts<'_>) -> usize {
-        let taken = parts.total().min(BATCH.max(self.max_message));
-        self.message.reserve(taken.saturating_add(MAX_HEADER));
-        for length in self.cut(taken) {
-            let mask = self.new_mask();
-            let header = Header::new(OpCode::Data(Data::Binary), length, mask);
-            self.message.extend_from_slice(header.as_bytes());
-            self.put_payload(&mut parts, length, mask);
-        }
-        self.sent = Some(0);
-        taken
+    /// Where the payload of the open frame begins: behind the header of a full message.
+    fn payload_start(&self) -> usize {
+        self.open.saturating_add(self.header_room)
+    }
+
+    fn collected(&self) -> usize {
+        self.batch.len().saturating_sub(self.payload_start())
     }
 
     /// Copies, and masks while the copy is near.
     fn put_payload(&mut self, parts: &mut Parts<'_>, count: usize, mut mask: Option<Mask>) {
         for block in parts.take(count).flat_map(|part| part.chunks(BLOCK)) {
-            let start = self.message.len();
-            self.message.extend_from_slice(block);
-            if let (Some(mask), Some(copy)) = (&mut mask, self.message.get_mut(start..)) {
+            let start = self.batch.len();
+            self.batch.extend_from_slice(block);
+            if let (Some(mask), Some(copy)) = (&mut mask, self.batch.get_mut(start..)) {
                 mask.apply(copy);
                 *mask = mask.turned(block.len());
             }
@@ -147,17 +148,33 @@ impl Output {
         (self.role == WsRole::Client).then(Mask::random)
     }
 
-    /// Makes a frame of what is collected.
+    /// Makes all that is collected ready to be sent.
     pub(super) fn seal(&mut self) {
-        if self.sent.is_some() || self.collected() == 0 {
-            return;
+        if self.sent.is_none() && !self.batch.is_empty() {
+            let gap = self.finish_message();
+            self.sent = Some(gap);
         }
-        let header = Header::new(OpCode::Data(Data::Binary), self.collected(), self.mask);
-        let gap = MAX_HEADER.saturating_sub(header.as_bytes().len());
-        if let Some(place) = self.message.get_mut(gap..MAX_HEADER) {
+    }
+
+    /// Writes the header of the open frame, and says how many bytes the batch begins behind its start.
+    fn finish_message(&mut self) -> usize {
+        let length = self.collected();
+        if length == 0 {
+            return 0;
+        }
+        let header = Header::new(OpCode::Data(Data::Binary), length, self.mask);
+        let payload_start = self.payload_start();
+        let start = payload_start.saturating_sub(header.as_bytes().len());
+        if let Some(place) = self.batch.get_mut(start..payload_start) {
             place.copy_from_slice(header.as_bytes());
         }
-        self.sent = Some(gap);
+        let gap = start.saturating_sub(self.open);
+        let is_first = self.open == 0;
+        if !is_first && gap > 0 {
+            self.batch.drain(self.open..start);
+        }
+        self.open = self.batch.len();
+        if is_first { gap } else { 0 }
     }
 
     /// Keeps this part of frames that were written as they are, since it did not leave.
@@ -174,7 +191,7 @@ impl Output {
 
     /// Forgets the message of which nothing has left, and says whether there was one.
     pub(super) fn discard(&mut self) -> bool {
-        if self.is_under_way || self.message.is_empty() {
+        if self.is_under_way || self.batch.is_empty() {
             return false;
         }
         self.empty();
@@ -209,7 +226,7 @@ impl Output {
         if !self.is_under_way && self.control.is_empty() {
             self.load_control();
         }
-        let message = self.sent.map(|sent| self.message.get(sent..));
+        let message = self.sent.map(|sent| self.batch.get(sent..));
         let message = message.flatten().unwrap_or_default();
         if self.is_under_way {
             return (message, &[]);
@@ -233,7 +250,7 @@ impl Output {
         if let Some(sent) = self.sent.as_mut().filter(|_| count > 0) {
             self.is_under_way = true;
             *sent = sent.saturating_add(count);
-            if *sent >= self.message.len() {
+            if *sent >= self.batch.len() {
                 self.empty();
             }
         }
@@ -242,13 +259,14 @@ impl Output {
     fn empty(&mut self) {
         self.sent = None;
         self.is_under_way = false;
-        self.message.clear();
+        self.batch.clear();
+        self.open = 0;
     }
 
     /// All is sent and flushed: what comes next may be long in coming.
     pub(super) fn rest(&mut self) {
-        if self.message.is_empty() && self.message.capacity() > KEPT_CAPACITY {
-            self.message = Vec::new();
+        if self.batch.is_empty() && self.batch.capacity() > KEPT_CAPACITY {
+            self.batch = Vec::new();
         }
     }
 

@@ -26,8 +26,8 @@ impl<S> WsStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
-    /// Takes bytes to send. What is a full message, or more, starts on its way at once; if it cannot,
-    /// the next write or flush sees to it.
+    /// Takes bytes to send. A full batch starts on its way at once; if it cannot, the next write or flush
+    /// sees to it.
     pub(super) fn poll_accept(&mut self, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.check_writable()?;
         let parts = Parts::new(buffers);

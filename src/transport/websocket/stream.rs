@@ -20,10 +20,11 @@ use crate::runtime::{self, SharedRuntime};
 
 /// A WebSocket over any stream, as a stream of bytes.
 ///
-/// What is written is collected until it is flushed or a message of
-/// [`max_outgoing_message`](WsConfig#structfield.max_outgoing_message) is together, then sent as one
-/// binary message (RFC 6455); boundaries of incoming messages mean nothing, and their bytes can be read
-/// as they come. Pings are answered whenever the stream is read or flushed. In particular:
+/// What is written is collected until it is flushed or 256 KiB are together, then sent in binary
+/// messages (RFC 6455) of at most
+/// [`max_outgoing_message`](WsConfig#structfield.max_outgoing_message); boundaries of incoming messages
+/// mean nothing, and their bytes can be read as they come. Pings are answered whenever the stream is
+/// read or flushed. In particular:
 ///
 /// - **Reading** ends with `Ok(0)` only after the peer's Close, which [`peer_close`](Self::peer_close)
 ///   then tells. A peer that vanishes without one is an

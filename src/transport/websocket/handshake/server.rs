@@ -23,7 +23,7 @@ type Check = dyn Fn(&WsInfo, &mut ConnectionInfo) -> Result<(), WsRefusal> + Sen
 /// |---|---|
 /// | 400 | is malformed, has a body, or has not exactly one `Host` |
 /// | 405 | has another method than GET |
-/// | 431 | exceeds [`max_http_head`](super::super::TransportConfig#structfield.max_http_head) or [`max_http_headers`](super::super::TransportConfig#structfield.max_http_headers) |
+/// | 431 | exceeds [`max_http_head`](crate::transport::TransportConfig#structfield.max_http_head) or [`max_http_headers`](crate::transport::TransportConfig#structfield.max_http_headers) |
 /// | 505 | is not HTTP/1.1 |
 /// | 404 | is for another path |
 /// | 426 | asks for no upgrade, or for another version of WebSocket than 13 |
