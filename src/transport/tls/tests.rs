@@ -455,22 +455,29 @@ fn a_peer_that_leaves_is_told_apart() {
 
 #[test]
 fn a_stream_that_is_cut_short_never_ends_well() {
-    let identity = self_signed(&["localhost"]);
-    let (client, server) = shake(&pinned(&identity), &served(identity), &tls());
-    let (mut client, mut server) = (client.unwrap().0, server.unwrap().0);
-    block_on(server.write_all(b"half a mess")).unwrap();
-    block_on(server.flush()).unwrap();
-    drop(server);
-    let mut heard = [0; 11];
-    block_on(client.read_exact(&mut heard)).unwrap();
-    assert_eq!(&heard, b"half a mess");
-    for _ in 0..2 {
-        let error = block_on(client.read(&mut [0])).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(
-            error.to_string(),
-            "the peer vanished without ending TLS; what was read may be cut short"
-        );
+    for server_vanishes in [true, false] {
+        let identity = self_signed(&["localhost"]);
+        let (client, server) = shake(&pinned(&identity), &served(identity), &tls());
+        let (client, server) = (client.unwrap().0, server.unwrap().0);
+        let (mut vanishes, mut stays) = if server_vanishes {
+            (server, client)
+        } else {
+            (client, server)
+        };
+        block_on(vanishes.write_all(b"half a mess")).unwrap();
+        block_on(vanishes.flush()).unwrap();
+        drop(vanishes);
+        let mut heard = [0; 11];
+        block_on(stays.read_exact(&mut heard)).unwrap();
+        assert_eq!(&heard, b"half a mess");
+        for _ in 0..2 {
+            let error = block_on(stays.read(&mut [0])).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(
+                error.to_string(),
+                "the peer vanished without ending TLS; what was read may be cut short"
+            );
+        }
     }
 }
 
