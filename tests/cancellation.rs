@@ -3,6 +3,7 @@
 #![cfg(all(
     feature = "async-std",
     feature = "smol",
+    feature = "tls",
     feature = "tokio",
     feature = "websocket"
 ))]

@@ -36,6 +36,107 @@ fn serve_answers_pings_on_every_endpoint() {
 }
 
 #[test]
+fn a_self_signed_server_is_pinned() {
+    let options = [
+        "tls://127.0.0.1:0",
+        "wss://127.0.0.1:0/wire",
+        "--self-signed",
+    ];
+    let server = Server::start(&options);
+    let fingerprint = server.fingerprint.as_deref().unwrap();
+    assert_eq!(fingerprint.len(), 64, "{fingerprint}");
+    let pinned = ["--pin", fingerprint];
+    for endpoint in &server.endpoints {
+        let ping = ["ping", endpoint, "--count", "2", "--interval", "0"];
+        let text = succeeded(&run(&[&ping[..], &pinned].concat()));
+        assert!(text.contains("2 sent, 2 received, 0 lost (0%)"), "{text}");
+        let bench = ["bench", "--connect", endpoint, "--size", "64"];
+        let few = ["--channels", "1", "--seconds", "0.02"];
+        succeeded(&run(&[&bench[..], &few, &pinned].concat()));
+        let wrong = fingerprint.replace(|_| true, "0");
+        let output = run(&["ping", endpoint, "--count", "1", "--pin", &wrong]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = stderr(&output);
+        assert!(
+            text.contains(&format!("fingerprint is {fingerprint}")),
+            "{text}"
+        );
+        assert!(
+            text.contains("hint: was `sessionwire serve --self-signed`"),
+            "{text}"
+        );
+    }
+    assert!(server.stop("TERM").success());
+}
+
+#[test]
+fn certificates_of_an_authority_work_both_ways() {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+    let issue = |name: &str, file: &str| {
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        let files = [
+            scratch(&format!("{file}.pem")),
+            scratch(&format!("{file}.key")),
+        ];
+        fs::write(&files[0], certificate.pem()).unwrap();
+        fs::write(&files[1], key.serialize_pem()).unwrap();
+        files.map(|file| file.to_str().unwrap().to_owned())
+    };
+    let ca = scratch("authority.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    let ca = ca.to_str().unwrap();
+    let [certificate, key] = issue("localhost", "server");
+    let options = ["--cert", &certificate, "--key", &key, "--client-ca", ca];
+    let server = Server::start(&[&["wss://localhost:0/wire"], &options[..]].concat());
+    let ping = ["ping", &server.endpoints[0], "--count", "1", "--ca", ca];
+    let output = run(&ping);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("(CertificateRequired)"), "{text}");
+    assert!(text.contains("hint: use --cert and --key"), "{text}");
+    let [certificate, key] = issue("ada", "client");
+    let identity = ["--cert", &certificate, "--key", &key];
+    let text = succeeded(&run(&[&ping[..], &identity].concat()));
+    assert!(text.contains("1 sent, 1 received"), "{text}");
+    assert!(server.stop("TERM").success());
+}
+
+#[test]
+fn a_server_without_a_certificate_is_hinted_at() {
+    for (arguments, hint) in [
+        (
+            &["serve", "tls://127.0.0.1:0"][..],
+            "hint: use --cert and --key, or --self-signed",
+        ),
+        (
+            &["serve", "tcp://127.0.0.1:0", "--client-ca", "x.pem"],
+            "hint: use --cert and --key, or --self-signed",
+        ),
+        (
+            &[
+                "serve",
+                "tls://127.0.0.1:0",
+                "--cert",
+                "/nowhere.pem",
+                "--key",
+                "/nowhere.key",
+            ],
+            "cannot read /nowhere.pem",
+        ),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        let text = stderr(&output);
+        assert!(text.contains(hint), "{text}");
+    }
+}
+
+#[test]
 fn a_remote_server_is_measured() {
     let server = Server::start(&["ws://127.0.0.1:0/wire"]);
     let endpoint = server.endpoints.first().unwrap();
@@ -78,14 +179,14 @@ fn local_transports_are_compared_with_raw_tcp() {
     ]);
     let table = succeeded(&output);
     for word in [
-        "raw-tcp", "memory", "tcp", "unix", "ws", "64 KiB", "MB/s", "p99", "core",
+        "raw-tcp", "memory", "tcp", "unix", "ws", "tls", "wss", "64 KiB", "MB/s", "p99", "core",
     ] {
         assert!(table.contains(word), "{word} is not in {table}");
     }
     assert!(!table.contains('\u{1b}'), "no colours in a pipe");
     assert!(output.stderr.is_empty(), "no progress bar in a pipe");
     let rows = rows(&fs::read_to_string(json).unwrap());
-    assert_eq!(rows.len(), 5 * 2 * 3);
+    assert_eq!(rows.len(), 7 * 2 * 3);
     rows.iter().for_each(check_row);
     let svg = fs::read_to_string(chart).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
@@ -194,12 +295,24 @@ fn a_port_in_use_is_hinted_at() {
 
 #[test]
 fn bad_arguments_exit_with_2() {
-    let bad: [&[&str]; 11] = [
+    let bad: [&[&str]; 15] = [
         &[],
         &["serve"],
         &["serve", "localhost:9000"],
         &["ping", "http://localhost"],
         &["ping", "memory://here"],
+        &["ping", "tls://localhost:1", "--pin", "abc"],
+        &["ping", "tls://localhost:1", "--cert", "without-key.pem"],
+        &["ping", "ws://localhost:1", "--header", "no colon"],
+        &[
+            "serve",
+            "tls://localhost:1",
+            "--self-signed",
+            "--cert",
+            "a",
+            "--key",
+            "b",
+        ],
         &["ping", "tcp://127.0.0.1:9000", "--count", "0"],
         &["bench", "--size", "65M"],
         &["bench", "--size", "0"],
@@ -250,13 +363,20 @@ struct Running {
 
 struct Server {
     running: Running,
+    fingerprint: Option<String>,
     endpoints: Vec<String>,
 }
 
 impl Server {
-    fn start(endpoints: &[&str]) -> Self {
-        let mut running = Running::start(&[&["serve"], endpoints].concat());
-        let endpoints = endpoints.iter().map(|_| {
+    fn start(arguments: &[&str]) -> Self {
+        let mut running = Running::start(&[&["serve"], arguments].concat());
+        let fingerprint = arguments.contains(&"--self-signed").then(|| {
+            let line = running.read_line();
+            let fingerprint = line.strip_prefix("certificate sha256 ");
+            fingerprint.expect("a fingerprint").trim_end().to_owned()
+        });
+        let endpoints = arguments.iter().filter(|argument| argument.contains("://"));
+        let endpoints = endpoints.map(|_| {
             let line = running.read_line();
             let endpoint = line
                 .strip_prefix("listening on ")
@@ -264,7 +384,11 @@ impl Server {
             endpoint.trim_end().to_owned()
         });
         let endpoints = endpoints.collect();
-        Self { running, endpoints }
+        Self {
+            running,
+            fingerprint,
+            endpoints,
+        }
     }
 
     fn stop(self, signal: &str) -> std::process::ExitStatus {

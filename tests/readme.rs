@@ -18,11 +18,9 @@ fn the_limits_of_a_connection_are_those_in_the_code() {
 #[test]
 fn the_limits_of_a_transport_are_those_in_the_code() {
     let config = format!("{:?}", TransportConfig::default());
-    let websocket = format!(", websocket: {:?}", WsConfig::default());
-    assert_eq!(
-        table("set on `transport::TransportConfig`"),
-        fields(&config.replace(&websocket, ""))
-    );
+    // What is no limit, or has a table of its own, comes last.
+    let (limits, _) = config.split_once(", websocket: ").unwrap();
+    assert_eq!(table("set on `transport::TransportConfig`"), fields(limits));
 }
 
 #[test]

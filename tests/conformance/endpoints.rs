@@ -1,18 +1,20 @@
 //! The same program over another transport: one string differs.
 
 use futures::future::join;
-use sessionwire::transport::TransportConfig;
+use sessionwire::transport::{TransportConfig, WsRefusal, WsServer};
 use sessionwire::{Channel, Config, Listener};
 
-use crate::support::world::{On, Wire, World, endpoint};
+use crate::support::world::{On, Wire, World, endpoint, trusting};
 
 /// A program that knows its transport only by the endpoint it is given.
 async fn program(endpoint: &str) {
-    let mut listener = sessionwire::listen(endpoint).await.expect("to listen");
+    let listener = Listener::new(Config::default(), trusting()).and(endpoint);
+    let mut listener = listener.await.expect("to listen");
     let found = listener.endpoints()[0].clone();
     assert_ne!(found.port(), Some(0), "{found} has its real port");
-    let address = found.to_string();
-    let (client, server) = join(sessionwire::connect(&address), listener.accept()).await;
+    let (address, transport) = (found.to_string(), trusting());
+    let connecting = sessionwire::connect_with(&address, Config::default(), &transport);
+    let (client, server) = join(connecting, listener.accept()).await;
     let (client, server) = (client.expect("to connect"), server.expect("to accept"));
     assert_eq!(client.info().peer.as_ref(), Some(&found));
     assert_eq!(server.info().local.as_ref(), Some(&found));
@@ -28,8 +30,56 @@ async fn program(endpoint: &str) {
     assert_eq!(asks.recv().await.expect("to receive"), Some(42));
 }
 
+/// Who the other end is, and what it asked for, is told by the connection.
+async fn known(_: World) {
+    let server = WsServer::default().check(|request, info| {
+        let name = request
+            .query
+            .clone()
+            .ok_or_else(|| WsRefusal::new(401, "who?"))?;
+        info.extensions.insert(name);
+        Ok(())
+    });
+    let transport = trusting().ws_server(server);
+    let listener = Listener::new(Config::default(), transport.clone());
+    let listener = listener.and("wss://localhost:0/wire").await;
+    let mut listener = listener.expect("to listen");
+    let address = format!("{}?ada", listener.endpoint());
+    let connecting = sessionwire::connect_with(&address, Config::default(), &transport);
+    let (client, server) = join(connecting, listener.accept()).await;
+    let (client, server) = (client.expect("to connect"), server.expect("to accept"));
+    let told = server.info();
+    assert_eq!(told.extensions.get(), Some(&"ada".to_owned()));
+    let websocket = told.websocket.as_ref().expect("a websocket");
+    assert_eq!(websocket.path, "/wire");
+    assert_eq!(
+        told.tls.as_ref().expect("TLS").alpn.as_deref(),
+        Some(&b"http/1.1"[..])
+    );
+    assert_eq!(told.peer, client.info().local);
+    let shown = &client.info().tls.as_ref().expect("TLS").peer_certificates;
+    assert_eq!(shown.len(), 1);
+}
+
+#[test]
+fn a_connection_tells_who_is_there_on_async_std() {
+    On::AsyncStd.run(Wire::Memory, known);
+}
+
+#[test]
+fn a_connection_tells_who_is_there_on_tokio() {
+    On::Tokio.run(Wire::Memory, known);
+}
+
 async fn swapped(_: World) {
-    for wire in [Wire::Tcp, Wire::WebSocket, Wire::Unix, Wire::Memory] {
+    for wire in [
+        Wire::Tcp,
+        Wire::WebSocket,
+        Wire::Tls,
+        Wire::WebSocketOverTls,
+        Wire::Unix,
+        Wire::Memory,
+    ] {
         program(&endpoint(wire)).await;
     }
 }

@@ -6,6 +6,7 @@
     unix,
     feature = "async-std",
     feature = "smol",
+    feature = "tls",
     feature = "tokio",
     feature = "websocket"
 ))]
@@ -26,6 +27,8 @@ macro_rules! everywhere {
             everywhere!(@over $group $case, over_tcp Tcp);
             everywhere!(@over $group $case, over_unix Unix);
             everywhere!(@over $group $case, over_websocket WebSocket);
+            everywhere!(@over $group $case, over_tls Tls);
+            everywhere!(@over $group $case, over_websocket_over_tls WebSocketOverTls);
             everywhere!(@over $group $case, over_their_websocket_dialling TheirClient);
             everywhere!(@over $group $case, over_their_websocket_accepting TheirServer);
             everywhere!(@over $group $case, over_their_websocket_at_both_ends TheirBoth);

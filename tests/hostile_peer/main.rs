@@ -5,6 +5,7 @@
 #![cfg(all(
     feature = "async-std",
     feature = "smol",
+    feature = "tls",
     feature = "tokio",
     feature = "websocket"
 ))]

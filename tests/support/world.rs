@@ -1,14 +1,16 @@
 //! How two ends are connected and what runs them: the same test in many worlds.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_tungstenite_029 as tungstenite;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Future, join};
 use sessionwire::mux::{Config, Connection, ConnectionError, Driver, Role};
 use sessionwire::runtime::{AsyncStd, SharedRuntime, Smol, Tokio};
-use sessionwire::transport::{self, BoxedStream, Endpoint, TransportConfig};
+use sessionwire::transport::{
+    self, BoxedStream, Endpoint, Identity, TlsClient, TlsServer, TransportConfig,
+};
 use ws_stream_tungstenite::WsStream as Theirs;
 
 /// What carries the bytes.
@@ -18,6 +20,8 @@ pub(crate) enum Wire {
     Tcp,
     Unix,
     WebSocket,
+    Tls,
+    WebSocketOverTls,
     /// The dialler's WebSocket is `ws_stream_tungstenite`'s, the acceptor's is ours.
     TheirClient,
     /// The other way round.
@@ -115,15 +119,15 @@ impl World {
 
     async fn streams(&self) -> (BoxedStream, BoxedStream) {
         let endpoint = match self.wire {
-            Wire::Memory | Wire::Unix | Wire::WebSocket => endpoint(self.wire),
-            _ => endpoint(Wire::Tcp),
+            Wire::TheirClient | Wire::TheirServer | Wire::TheirBoth => endpoint(Wire::Tcp),
+            ours => endpoint(ours),
         };
         let (one, other) = established(&endpoint).await;
         match self.wire {
-            Wire::Memory | Wire::Tcp | Wire::Unix | Wire::WebSocket => (one, other),
             Wire::TheirClient => join(their_client(one), our_server(other)).await,
             Wire::TheirServer => join(our_client(one), their_server(other)).await,
             Wire::TheirBoth => join(their_client(one), their_server(other)).await,
+            _ => (one, other),
         }
     }
 }
@@ -139,12 +143,31 @@ pub(crate) fn endpoint(wire: Wire) -> String {
         Wire::Memory => format!("memory://{name}"),
         Wire::Tcp => "tcp://127.0.0.1:0".to_owned(),
         Wire::Unix => format!("unix://{}", std::env::temp_dir().join(name).display()),
+        Wire::Tls => "tls://127.0.0.1:0".to_owned(),
+        Wire::WebSocketOverTls => "wss://localhost:0/wire".to_owned(),
         _ => "ws://127.0.0.1:0/wire".to_owned(),
     }
 }
 
+/// For both ends: the server has a certificate of its own making, which the client has pinned.
+pub(crate) fn trusting() -> TransportConfig {
+    static CONFIG: OnceLock<TransportConfig> = OnceLock::new();
+    let make = || {
+        let made = rcgen::generate_simple_self_signed(Vec::new()).expect("a certificate");
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes());
+        let identity = identity.expect("an identity");
+        let client = TlsClient::builder().pin(identity.fingerprint()).build();
+        let server = TlsServer::builder(identity).build();
+        TransportConfig::default()
+            .tls_client(client.expect("a client"))
+            .tls_server(server.expect("a server"))
+    };
+    CONFIG.get_or_init(make).clone()
+}
+
 async fn established(endpoint: &str) -> (BoxedStream, BoxedStream) {
-    let config = TransportConfig::default();
+    let config = trusting();
     let endpoint: Endpoint = endpoint.parse().expect("an endpoint");
     let listener = transport::Listener::bind(&endpoint, &config).await;
     let mut listener = listener.expect("to listen");

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sessionwire::transport::{Endpoint, Scheme};
+use sessionwire::transport::{Endpoint, Fingerprint, Scheme};
 
 use crate::protocol::{LARGEST_SIZE, MOST_CHANNELS};
 
@@ -38,7 +38,7 @@ pub(crate) struct BenchOptions {
         long,
         value_enum,
         value_delimiter = ',',
-        default_values = ["memory", "tcp", "unix", "ws"],
+        default_values = ["memory", "tcp", "unix", "ws", "tls", "wss"],
         conflicts_with = "connect"
     )]
     pub(crate) transport: Vec<Transport>,
@@ -66,6 +66,8 @@ pub(crate) struct BenchOptions {
     /// Measure a remote `sessionwire serve` instead
     #[arg(long, value_name = "URL", value_parser = remote)]
     pub(crate) connect: Option<Endpoint>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
     /// Write the results as JSON; `-` writes them to standard output in place of the table
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -81,6 +83,31 @@ pub(crate) enum Transport {
     Tcp,
     Unix,
     Ws,
+    Tls,
+    Wss,
+}
+
+/// Whom a client trusts, and what it says of itself.
+#[derive(Debug, Args)]
+pub(crate) struct ClientOptions {
+    /// Over TLS, trust the servers that a certificate in that PEM file has issued, and no others
+    #[arg(long, value_name = "FILE", conflicts_with = "pin")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Over TLS, trust the server whose certificate has that SHA-256 fingerprint, as `serve` prints it
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) pin: Option<Fingerprint>,
+    /// Over TLS, show that certificate (PEM) to a server that wants to know who this is
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of --cert (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Over WebSocket, send that header; may be repeated
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) header: Vec<(String, String)>,
+    /// Over WebSocket, send `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) bearer: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +115,23 @@ pub(crate) struct ServeOptions {
     /// Where to listen; port 0 finds a free port
     #[arg(required = true, value_name = "URL")]
     pub(crate) endpoints: Vec<Endpoint>,
+    /// The server's certificate (PEM), those of its issuers behind it; tls:// and wss:// need one
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "key",
+        conflicts_with = "self_signed"
+    )]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of --cert (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Make a certificate for this run and print its fingerprint, for clients to --pin
+    #[arg(long)]
+    pub(crate) self_signed: bool,
+    /// Over TLS, serve only clients whose --cert was issued by one in that PEM file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca: Option<PathBuf>,
     /// How long open channels may take to finish after a signal, in seconds
     #[arg(long, value_name = "N", value_parser = duration, default_value = "5")]
     pub(crate) drain: Duration,
@@ -98,6 +142,8 @@ pub(crate) struct PingOptions {
     /// Where a `sessionwire serve` listens
     #[arg(value_name = "URL", value_parser = remote)]
     pub(crate) endpoint: Endpoint,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
     /// Stop after that many; without it, Ctrl-C stops
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
@@ -123,24 +169,31 @@ Examples:
   sessionwire bench --transport tcp,ws --size 1K,1M --channels 1 --seconds 2
   sessionwire bench --json results.json --chart results.svg
   sessionwire bench --json - | jq '.[] | select(.kind == \"rtt\")'
-  sessionwire bench --connect ws://example.org:9000/wire";
+  sessionwire bench --connect ws://example.org:9000/wire
+  sessionwire bench --connect wss://example.org:9443/wire --ca authority.pem";
 
 const SERVE_EXAMPLES: &str = "\
-Prints `listening on URL` for each endpoint once all of them accept. After SIGINT or SIGTERM open
+Prints `listening on URL` for each endpoint once all of them accept, and before that, with
+--self-signed, `certificate sha256 FINGERPRINT`. After SIGINT or SIGTERM open
 channels may finish; a second signal ends it at once.
 
 Examples:
   sessionwire serve tcp://127.0.0.1:9000
   sessionwire serve tcp://0.0.0.0:9000 ws://0.0.0.0:9001/wire unix:///tmp/wire.sock
-  sessionwire serve tcp://127.0.0.1:0";
+  sessionwire serve tcp://127.0.0.1:0
+  sessionwire serve wss://0.0.0.0:9443/wire --self-signed
+  sessionwire serve tls://0.0.0.0:9000 --cert server.pem --key server.key --client-ca clients.pem";
 
 const PING_EXAMPLES: &str = "\
-Exits with 1 when an answer was lost or the connection failed.
+Exits with 1 when an answer was lost or the connection failed. Over tls:// and wss:// the server's
+certificate must be trusted: by the operating system, or by --ca or --pin.
 
 Examples:
   sessionwire ping tcp://127.0.0.1:9000
   sessionwire ping ws://example.org:9000/wire --count 5 --interval 200ms
-  sessionwire ping unix:///tmp/wire.sock --count 1000 --interval 0";
+  sessionwire ping unix:///tmp/wire.sock --count 1000 --interval 0
+  sessionwire ping wss://example.org:9443/wire --pin FINGERPRINT
+  sessionwire ping wss://example.org/wire --bearer TOKEN --header 'X-Tenant: 7'";
 
 /// Longer runs would say nothing more, and every round trip's time is kept.
 const LONGEST_SECONDS: f64 = 600.0;
@@ -201,11 +254,19 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| "write a header as 'Name: value'".to_owned())?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
 fn remote(text: &str) -> Result<Endpoint, String> {
     let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
     if endpoint.scheme() == Scheme::Memory {
         return Err(
-            "memory:// reaches only listeners of the same process; use tcp, ws or unix".to_owned(),
+            "memory:// reaches only listeners of the same process; use tcp, tls, ws, wss or unix"
+                .to_owned(),
         );
     }
     if endpoint.port() == Some(0) {

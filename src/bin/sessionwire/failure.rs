@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use sessionwire::mux::{Code, Timeout, Violation};
-use sessionwire::transport::{Scheme, TransportError};
+use sessionwire::transport::{CertificateProblem, Scheme, TransportError};
 use sessionwire::{ChannelError, ConnectionError, OpenError};
 
 use crate::output::note;
@@ -130,6 +130,18 @@ fn transport_hint(error: &TransportError) -> Option<&'static str> {
         TransportError::InUse { .. } => "choose another name",
         TransportError::Bind { source, .. } => return bind_hint(source),
         TransportError::Unsupported { .. } => "tcp://, ws:// and unix:// work everywhere",
+        TransportError::Certificate {
+            problem: CertificateProblem::UnknownIssuer,
+        } => "use --pin with the fingerprint that `sessionwire serve` printed, or --ca FILE",
+        TransportError::Certificate {
+            problem: CertificateProblem::WrongFingerprint { .. },
+        } => "was `sessionwire serve --self-signed` started anew? Then it has a new fingerprint",
+        TransportError::TlsRefused { alert, .. } if alert == "CertificateRequired" => {
+            "use --cert and --key"
+        }
+        TransportError::TlsSetup { problem } if problem.contains("tls_server") => {
+            "use --cert and --key, or --self-signed"
+        }
         TransportError::HandshakeTimeout { .. }
         | TransportError::HandshakeBroken { .. }
         | TransportError::HandshakeInvalid { .. }

@@ -6,6 +6,7 @@ mod failure;
 mod output;
 mod ping;
 mod protocol;
+mod security;
 mod serve;
 mod signals;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_std::future::timeout;
 use futures_util::future::{Either, select};
 use sessionwire::Channel;
-use sessionwire::transport::{Endpoint, TransportConfig};
+use sessionwire::transport::Endpoint;
 
 use crate::arguments::PingOptions;
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ use crate::signals::Interruption;
 pub(crate) async fn run(options: &PingOptions) -> Result<ExitCode, Failure> {
     let interruption = Interruption::listen()?;
     let endpoint = &options.endpoint;
-    let transport = TransportConfig::default().connect_timeout(options.timeout);
+    let transport = options.client.transport()?.connect_timeout(options.timeout);
     let connecting = sessionwire::connect_with(endpoint, protocol::config(SIZE, 1), &transport);
     let connection = match select(pin!(connecting), pin!(interruption.wait())).await {
         Either::Left((connected, _)) => connected?,

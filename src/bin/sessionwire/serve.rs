@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_std::channel::{self, Sender};
 use async_std::task;
 use futures_util::future::{Either, select};
-use sessionwire::transport::{Scheme, TransportConfig};
+use sessionwire::transport::Scheme;
 use sessionwire::{Connection, Listener, Router};
 
 use crate::arguments::ServeOptions;
@@ -21,7 +21,7 @@ pub(crate) async fn run(options: &ServeOptions) -> Result<ExitCode, Failure> {
     let interruption = Interruption::listen()?;
     let mut listener = Listener::new(
         protocol::config(protocol::LARGEST_SIZE, protocol::MOST_CHANNELS),
-        TransportConfig::default(),
+        options.transport()?,
     );
     for endpoint in &options.endpoints {
         listener = listener.and(&endpoint.to_string()).await?;

@@ -3,6 +3,8 @@
 pub use self::config::{WsConfig, WsText};
 pub use self::events::WsEvent;
 pub use self::frame::{WsClose, WsRole};
+pub use self::handshake::{OriginPolicy, WsClient, WsInfo, WsRefusal, WsServer};
+pub(super) use self::handshake::{accept, connect};
 pub use self::stream::WsStream;
 
 mod closing;
@@ -16,7 +18,6 @@ mod output;
 mod parts;
 mod receive;
 mod send;
-mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,7 @@ fn at(file: &Path, error: std::io::Error) -> Failure {
 }
 
 async fn measure_all(options: &BenchOptions) -> Result<Vec<Row>, Failure> {
-    let targets = plan::targets(options);
+    let targets = plan::targets(options)?;
     let measurements = plan::measurements(options);
     let progress = progress_bar(targets.len() * measurements.len());
     let mut rows = Vec::new();
@@ -99,7 +99,7 @@ async fn measure_target(
         progress.set_message(format!("{} {measurement}", target.name()));
         let row = match &serving.endpoint {
             None => raw_tcp::measure(measurement, time).await?,
-            Some(endpoint) => measure_one(endpoint, measurement, time).await?,
+            Some(endpoint) => measure_one(endpoint, &serving.transport, measurement, time).await?,
         };
         rows.push(row);
         progress.inc(1);
@@ -111,12 +111,12 @@ async fn measure_target(
 /// Each measurement has a connection of its own, so that none inherits another's windows.
 async fn measure_one(
     endpoint: &Endpoint,
+    transport: &TransportConfig,
     measurement: &Measurement,
     time: Duration,
 ) -> Result<Row, Failure> {
-    let transport = TransportConfig::default();
     let config = protocol::config(measurement.size, measurement.channels);
-    let connection = sessionwire::connect_with(endpoint, config, &transport).await?;
+    let connection = sessionwire::connect_with(endpoint, config, transport).await?;
     let measured = measure_over(&connection, endpoint, measurement, time).await?;
     // The server's side of it must not run into the next measurement.
     let _ = connection.drain(Duration::from_secs(1)).await;

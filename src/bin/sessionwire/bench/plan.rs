@@ -11,6 +11,7 @@ use super::table::bytes;
 use crate::arguments::{BenchOptions, Transport};
 use crate::failure::Failure;
 use crate::protocol;
+use crate::security;
 use crate::serve::Server;
 
 /// The transport's name in rows of TCP without sessionwire.
@@ -21,7 +22,7 @@ pub(super) const RAW_TCP: &str = "raw-tcp";
 pub(super) enum Target {
     RawTcp,
     Local(Transport),
-    Remote(Endpoint),
+    Remote(Endpoint, Box<TransportConfig>),
 }
 
 /// What to measure.
@@ -36,13 +37,16 @@ pub(super) struct Measurement {
 pub(super) struct Serving {
     /// None for raw TCP, which sees to itself.
     pub(super) endpoint: Option<Endpoint>,
+    /// How to connect to it.
+    pub(super) transport: TransportConfig,
     server: Option<JoinHandle<()>>,
 }
 
 /// Raw TCP comes first: it is what the others are compared with.
-pub(super) fn targets(options: &BenchOptions) -> Vec<Target> {
+pub(super) fn targets(options: &BenchOptions) -> Result<Vec<Target>, Failure> {
     if let Some(endpoint) = &options.connect {
-        return vec![Target::Remote(endpoint.clone())];
+        let transport = Box::new(options.client.transport()?);
+        return Ok(vec![Target::Remote(endpoint.clone(), transport)]);
     }
     let mut targets = vec![Target::RawTcp];
     for (index, transport) in options.transport.iter().enumerate() {
@@ -55,7 +59,7 @@ pub(super) fn targets(options: &BenchOptions) -> Vec<Target> {
             targets.push(Target::Local(*transport));
         }
     }
-    targets
+    Ok(targets)
 }
 
 /// The same for each target, smallest sizes first.
@@ -90,7 +94,7 @@ impl Target {
         match self {
             Self::RawTcp => RAW_TCP.to_owned(),
             Self::Local(transport) => local_url(*transport).0,
-            Self::Remote(endpoint) => endpoint.to_string(),
+            Self::Remote(endpoint, _) => endpoint.to_string(),
         }
     }
 
@@ -99,10 +103,12 @@ impl Target {
         match self {
             Self::RawTcp => Ok(Serving {
                 endpoint: None,
+                transport: TransportConfig::default(),
                 server: None,
             }),
-            Self::Remote(endpoint) => Ok(Serving {
+            Self::Remote(endpoint, transport) => Ok(Serving {
                 endpoint: Some(endpoint.clone()),
+                transport: TransportConfig::clone(transport),
                 server: None,
             }),
             Self::Local(transport) => serve_local(&local_url(*transport).1, measurements).await,
@@ -126,9 +132,8 @@ async fn serve_local(url: &str, measurements: &[Measurement]) -> Result<Serving,
         most(|planned| planned.channels),
     );
     let config = protocol::config(size, channels);
-    let listener = Listener::new(config, TransportConfig::default())
-        .and(url)
-        .await?;
+    let transport = security::both_ends()?;
+    let listener = Listener::new(config, transport.clone()).and(url).await?;
     let endpoint = listener.endpoints().first().cloned();
     let server = task::spawn(async move {
         let server = Server::new(Duration::ZERO);
@@ -137,6 +142,7 @@ async fn serve_local(url: &str, measurements: &[Measurement]) -> Result<Serving,
     });
     Ok(Serving {
         endpoint,
+        transport,
         server: Some(server),
     })
 }
@@ -153,6 +159,8 @@ fn local_url(transport: Transport) -> (String, String) {
             ("unix", format!("unix://{}", file.display()))
         }
         Transport::Ws => ("ws", "ws://127.0.0.1:0/bench".to_owned()),
+        Transport::Tls => ("tls", "tls://127.0.0.1:0".to_owned()),
+        Transport::Wss => ("wss", "wss://127.0.0.1:0/bench".to_owned()),
     };
     (name.to_owned(), url)
 }
