@@ -10,6 +10,7 @@ pub use self::endpoint::{Endpoint, Scheme};
 pub use self::error::TransportError;
 pub use self::listener::{Incoming, Listener};
 pub use self::memory::{MemoryStream, pipe};
+pub use self::messages::MessageStream;
 #[cfg(feature = "tokio")]
 pub use self::sockets::TokioStream;
 pub use self::stream::{BoxedStream, ByteStream};
@@ -23,6 +24,7 @@ mod error;
 mod handshake;
 mod listener;
 mod memory;
+mod messages;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod sockets;
 mod stream;
