@@ -53,6 +53,12 @@ impl Server {
         }
     }
 
+    /// The URL's host and port.
+    pub(crate) fn address(&self) -> &str {
+        let rest = self.url.strip_prefix("ws://").expect("a WebSocket");
+        rest.split('/').next().expect("a host")
+    }
+
     /// Asks it to stop, as an operating system does.
     pub(crate) fn terminate(&self) {
         let id = self.process.0.id().to_string();
