@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sessionwire::Config;
-use sessionwire::transport::TransportConfig;
+use sessionwire::transport::{TransportConfig, WsConfig, WsText};
 
 #[test]
 fn the_limits_of_a_connection_are_those_in_the_code() {
@@ -17,9 +17,19 @@ fn the_limits_of_a_connection_are_those_in_the_code() {
 
 #[test]
 fn the_limits_of_a_transport_are_those_in_the_code() {
+    let config = format!("{:?}", TransportConfig::default());
+    let websocket = format!(", websocket: {:?}", WsConfig::default());
     assert_eq!(
         table("set on `transport::TransportConfig`"),
-        fields(&format!("{:?}", TransportConfig::default()))
+        fields(&config.replace(&websocket, ""))
+    );
+}
+
+#[test]
+fn the_limits_of_a_websocket_are_those_in_the_code() {
+    assert_eq!(
+        table("set on the `transport::WsConfig`"),
+        fields(&format!("{:?}", WsConfig::default()))
     );
 }
 
@@ -65,6 +75,9 @@ fn name(cell: &str) -> String {
 
 fn value(cell: &str) -> String {
     let (number, unit) = cell.split_once(' ').unwrap_or((cell, ""));
+    if cell == "rejected" {
+        return format!("{:?}", WsText::Rejected);
+    }
     let number: u64 = number.parse().unwrap();
     match unit {
         "" => number.to_string(),

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+#[cfg(feature = "websocket")]
+use super::websocket::WsConfig;
+
 /// Limits and times of a transport; the defaults are safe against strangers.
 ///
 /// ```
@@ -23,18 +26,9 @@ pub struct TransportConfig {
     /// Bytes that one direction of a `memory://` connection holds before its writer waits; the
     /// dialler's counts. Default 64 KiB, at least 1.
     pub memory_capacity: usize,
-    /// The largest incoming WebSocket message, in bytes. Message boundaries mean nothing here: this
-    /// only bounds what must be held before the first byte of a message can be read. Default 1 MiB,
-    /// since this crate sends at most 64 KiB at once and other byte streams over WebSocket about
-    /// 128 KiB.
-    pub websocket_max_message: usize,
-    /// Bytes that one read from the socket below a WebSocket may take, held by every connection.
-    /// Default 16 KiB, since measured in processor time per byte larger ones gain little and 4 KiB
-    /// costs a third more; from 1 KiB to 1 MiB.
-    pub websocket_read_buffer: usize,
-    /// How long closing a WebSocket may take, which is mostly waiting for the peer's answer.
-    /// Default 5 s.
-    pub websocket_close_timeout: Duration,
+    /// Of the WebSocket of a `ws://` connection, on either end.
+    #[cfg(feature = "websocket")]
+    pub websocket: WsConfig,
 }
 
 impl TransportConfig {
@@ -66,24 +60,11 @@ impl TransportConfig {
         self
     }
 
-    /// Sets [`websocket_max_message`](Self#structfield.websocket_max_message).
+    /// Sets [`websocket`](Self#structfield.websocket).
+    #[cfg(feature = "websocket")]
     #[must_use]
-    pub fn websocket_max_message(mut self, websocket_max_message: usize) -> Self {
-        self.websocket_max_message = websocket_max_message;
-        self
-    }
-
-    /// Sets [`websocket_read_buffer`](Self#structfield.websocket_read_buffer).
-    #[must_use]
-    pub fn websocket_read_buffer(mut self, websocket_read_buffer: usize) -> Self {
-        self.websocket_read_buffer = websocket_read_buffer;
-        self
-    }
-
-    /// Sets [`websocket_close_timeout`](Self#structfield.websocket_close_timeout).
-    #[must_use]
-    pub fn websocket_close_timeout(mut self, websocket_close_timeout: Duration) -> Self {
-        self.websocket_close_timeout = websocket_close_timeout;
+    pub fn websocket(mut self, websocket: WsConfig) -> Self {
+        self.websocket = websocket;
         self
     }
 }
@@ -95,9 +76,8 @@ impl Default for TransportConfig {
             handshake_timeout: Duration::from_secs(10),
             max_pending_handshakes: 256,
             memory_capacity: 64 * 1024,
-            websocket_max_message: 1024 * 1024,
-            websocket_read_buffer: 16 * 1024,
-            websocket_close_timeout: Duration::from_secs(5),
+            #[cfg(feature = "websocket")]
+            websocket: WsConfig::default(),
         }
     }
 }

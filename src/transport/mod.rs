@@ -15,7 +15,10 @@ pub use self::messages::MessageStream;
 pub use self::sockets::TokioStream;
 pub use self::stream::{BoxedStream, ByteStream};
 #[cfg(feature = "websocket")]
-pub use self::websocket::WsStream;
+pub use self::websocket::{WsClose, WsConfig, WsEvent, WsRole, WsStream, WsText};
+/// What [`WsStream`] is observed by.
+#[cfg(feature = "websocket")]
+pub use pharos;
 
 mod config;
 mod connect;

@@ -7,12 +7,12 @@ use async_tungstenite::tungstenite::handshake::client::Request as ClientRequest;
 use async_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use async_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
-use async_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
+use async_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::socket::Socket;
-use super::stream::{MAX_OUTGOING_MESSAGE, WsStream};
-use crate::runtime::{self, timeout};
+use super::{WsRole, WsStream};
+use crate::runtime::{self, SharedRuntime, timeout};
 use crate::transport::{Endpoint, TransportConfig, TransportError};
 
 const PROTOCOL: &str = "websocket";
@@ -38,9 +38,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         let request = request(endpoint).map_err(failed)?;
         let runtime = runtime::current();
         let after = config.handshake_timeout;
-        let shaken = client_async_with_config(request, Socket::new(stream), Some(settings(config)));
+        let shaken = client_async_with_config(request, Socket::new(stream), Some(settings()));
         match timeout(&*runtime, after, shaken).await {
-            Some(Ok((socket, _response))) => Ok(Self::new(socket, runtime, config)),
+            Some(Ok((socket, _response))) => Ok(take_over(socket, WsRole::Client, runtime, config)),
             Some(Err(error)) => Err(failed(error)),
             None => Err(TransportError::HandshakeTimeout {
                 protocol: PROTOCOL,
@@ -78,10 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         };
         let runtime = runtime::current();
         let after = config.handshake_timeout;
-        let shaken =
-            accept_hdr_async_with_config(Socket::new(stream), check, Some(settings(config)));
+        let shaken = accept_hdr_async_with_config(Socket::new(stream), check, Some(settings()));
         match timeout(&*runtime, after, shaken).await {
-            Some(Ok(socket)) => Ok(Self::new(socket, runtime, config)),
+            Some(Ok(socket)) => Ok(take_over(socket, WsRole::Server, runtime, config)),
             Some(Err(error)) => Err(match requested {
                 Some(requested) => TransportError::WrongPath {
                     path: path.to_owned(),
@@ -97,16 +96,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
     }
 }
 
-pub(super) fn settings(config: &TransportConfig) -> WebSocketConfig {
-    let most = Some(config.websocket_max_message);
-    WebSocketConfig::default()
-        .read_buffer_size(config.websocket_read_buffer.clamp(1024, 1024 * 1024))
-        // Each message goes straight to the socket: it is a batch already.
-        .write_buffer_size(0)
-        // One message, and control frames of at most 139 bytes each.
-        .max_write_buffer_size(MAX_OUTGOING_MESSAGE + 4096)
-        .max_message_size(most)
-        .max_frame_size(most)
+/// The stream of frames on the stream that a handshake is done on.
+fn take_over<S: AsyncRead + AsyncWrite + Unpin>(
+    shaken: WebSocketStream<Socket<S>>,
+    role: WsRole,
+    runtime: SharedRuntime,
+    config: &TransportConfig,
+) -> WsStream<S> {
+    let (stream, received) = shaken.into_inner().into_parts();
+    WsStream::with_runtime(stream, role, received, &config.websocket, runtime)
+}
+
+/// Nothing is read or written by these buffers, and the first would be 128 KiB.
+fn settings() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(0)
 }
 
 fn request(endpoint: &Endpoint) -> Result<ClientRequest, Error> {

@@ -1,10 +1,24 @@
 //! WebSocket as a stream of bytes: binary messages end to end, their boundaries without meaning.
 
+pub use self::config::{WsConfig, WsText};
+pub use self::events::WsEvent;
+pub use self::frame::{WsClose, WsRole};
 pub use self::stream::WsStream;
 
+mod closing;
+mod config;
+mod events;
 mod failure;
+mod frame;
 mod handshake;
+mod inbox;
+mod output;
+mod receive;
+mod send;
 mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tokio")]
+mod tokio;
+mod wakers;

@@ -1,62 +1,74 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// The stream below the WebSocket, read a bounded number of times at a stretch: within one call
-/// tungstenite reads on for as long as nothing but empty fragments comes in.
+/// Where the head of an HTTP request or response ends.
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// The stream below during the handshake, which reads no further than to the end of the head: what
+/// came behind it is kept for the frames.
 #[derive(Debug)]
 pub(super) struct Socket<S> {
     stream: S,
-    reads: Reads,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Reads {
-    Left(u32),
-    /// Only what tungstenite holds already is wanted: no system call, and nobody to wake.
-    Forbidden,
+    received: BytesMut,
+    /// Bytes of the end of the head that were handed out already.
+    matched: usize,
 }
 
 impl<S> Socket<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
-            reads: Reads::Left(u32::MAX),
+            received: BytesMut::new(),
+            matched: 0,
         }
     }
 
-    pub(super) fn get_ref(&self) -> &S {
-        &self.stream
+    /// The stream, and what was read of it behind the handshake.
+    pub(super) fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.received.freeze())
     }
 
-    pub(super) fn allow_reads(&mut self, count: u32) {
-        self.reads = Reads::Left(count);
-    }
-
-    pub(super) fn forbid_reads(&mut self) {
-        self.reads = Reads::Forbidden;
+    /// How many bytes of what was received belong to the head.
+    fn advance(&mut self, most: usize) -> usize {
+        let mut count = 0;
+        for byte in self.received.iter().take(most) {
+            if self.matched == END_OF_HEAD.len() {
+                break;
+            }
+            self.matched = match END_OF_HEAD.get(self.matched) {
+                Some(expected) if expected == byte => self.matched + 1,
+                _ => usize::from(END_OF_HEAD.first() == Some(byte)),
+            };
+            count += 1;
+        }
+        count
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        match self.reads {
-            Reads::Forbidden => Poll::Pending,
-            Reads::Left(0) => {
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Reads::Left(count) => {
-                self.reads = Reads::Left(count.saturating_sub(1));
-                Pin::new(&mut self.stream).poll_read(context, buffer)
+        let this = self.get_mut();
+        if this.received.is_empty() {
+            let mut scratch = [0; 2048];
+            let count = ready!(Pin::new(&mut this.stream).poll_read(context, &mut scratch))?;
+            this.received
+                .extend_from_slice(scratch.get(..count).unwrap_or_default());
+            if count == 0 {
+                return Poll::Ready(Ok(0));
             }
         }
+        let count = this.advance(buffer.len());
+        let head = buffer.get_mut(..count).unwrap_or_default();
+        this.received.copy_to_slice(head);
+        Poll::Ready(Ok(count))
     }
 }
 
