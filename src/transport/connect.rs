@@ -1,41 +1,12 @@
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::handshake::{Protocol, handshake};
-use super::{BoxedStream, Endpoint, Scheme, TransportConfig, TransportError, memory};
+use super::handshake::{Handshake, Side};
+use super::{
+    BoxedStream, ConnectionInfo, Endpoint, Established, Scheme, TransportConfig, TransportError,
+    memory,
+};
 use crate::runtime::{self, timeout};
-
-/// A stream that is ready for use, handshakes done.
-#[non_exhaustive]
-pub struct Established {
-    /// Where the bytes go.
-    pub stream: BoxedStream,
-    /// Between whom.
-    pub info: ConnectionInfo,
-}
-
-impl fmt::Debug for Established {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Established")
-            .field("info", &self.info)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Who is connected to whom.
-///
-/// The end that listens is named by the endpoint it listens on, whatever its scheme; the end that
-/// dialled over a network by the `tcp://` address that it dialled from, and otherwise not at all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConnectionInfo {
-    /// This end.
-    pub local: Option<Endpoint>,
-    /// The other end. Behind a proxy, that is the proxy.
-    pub peer: Option<Endpoint>,
-}
 
 /// Connects to `endpoint` and does its handshakes.
 ///
@@ -56,7 +27,7 @@ pub async fn connect(
     endpoint: &Endpoint,
     config: &TransportConfig,
 ) -> Result<Established, TransportError> {
-    let protocol = Protocol::of(endpoint)?;
+    let handshake = Handshake::new(Side::Client, endpoint, config)?;
     let after = config.connect_timeout;
     let reached = timeout(&*runtime::current(), after, reach(endpoint, config))
         .await
@@ -68,9 +39,9 @@ pub async fn connect(
     let info = ConnectionInfo {
         local,
         peer: Some(endpoint.clone()),
+        ..ConnectionInfo::default()
     };
-    let stream = handshake(stream, protocol.dialing(endpoint), config).await?;
-    Ok(Established { stream, info })
+    handshake.shake(stream, info, config).await
 }
 
 async fn reach(

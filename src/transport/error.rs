@@ -120,11 +120,23 @@ pub enum TransportError {
 
     /// The server answered the WebSocket handshake with something else than an upgrade.
     #[error(
-        "the server refused the websocket with HTTP status {status}; check the path and what the server allows"
+        "the server refused the websocket with HTTP status {status}{}; check the path and what the server allows",
+        quoted(text)
     )]
     Refused {
         /// The HTTP status code.
         status: u16,
+        /// The start of what else it said, at most 1 KiB; what is no text is replaced.
+        text: String,
+    },
+
+    /// This end did not want the client's WebSocket, and told it so by HTTP.
+    #[error("the client was refused with HTTP status {status}: {reason}")]
+    Rejected {
+        /// The HTTP status code that the client got.
+        status: u16,
+        /// What was wrong.
+        reason: String,
     },
 
     /// The client asked for another path than the one this end listens on, and was told 404.
@@ -137,6 +149,106 @@ pub enum TransportError {
         /// The start of the path asked for, at most 256 bytes.
         requested: String,
     },
+
+    /// A header that this program wants to send cannot be sent.
+    #[error("cannot send the header {name:?}: {problem}")]
+    InvalidHeader {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and what to do.
+        problem: &'static str,
+    },
+
+    /// This end's own certificate, key or TLS settings cannot be used.
+    #[error("cannot set up TLS: {problem}")]
+    TlsSetup {
+        /// What is wrong with them, and what to do.
+        problem: String,
+    },
+
+    /// This end does not trust the certificate that the peer showed.
+    #[error("the peer's certificate was not accepted: {problem}")]
+    Certificate {
+        /// What is wrong with it, and what to do.
+        problem: CertificateProblem,
+    },
+
+    /// The peer ended the TLS handshake.
+    #[error("the peer refused the TLS handshake ({alert}): {advice}")]
+    TlsRefused {
+        /// The name of the TLS alert that it sent.
+        alert: String,
+        /// What that means most often, and what to do.
+        advice: &'static str,
+    },
+}
+
+/// Why this end does not trust a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateProblem {
+    /// Its time is over.
+    #[error("it has expired; the peer must renew it (or this machine's clock is wrong)")]
+    Expired,
+
+    /// Its time has not come.
+    #[error("it is not valid yet; check the clocks of both machines")]
+    NotYetValid,
+
+    /// No authority that this end trusts has signed it.
+    #[error(
+        "nobody that this end trusts has issued it; trust its issuer with `ca_file`, or, if it is self-signed, the certificate itself with `pin`"
+    )]
+    UnknownIssuer,
+
+    /// It is for other hosts than the one that was dialled.
+    #[error(
+        "it is for {} and not for {expected}; dial a name that it is for, or have it issued for that name too",
+        names(presented)
+    )]
+    WrongName {
+        /// The host that was dialled.
+        expected: String,
+        /// The hosts that it is for, 8 at the most.
+        presented: Vec<String>,
+    },
+
+    /// It is none of those that this end has pinned.
+    #[error(
+        "its SHA-256 fingerprint is {found}, which is not pinned; pin that one only if its owner tells you that it is theirs"
+    )]
+    WrongFingerprint {
+        /// The certificate's fingerprint.
+        found: String,
+    },
+
+    /// The client must show a certificate and has none.
+    #[error("there was none; give the client one with `identity`")]
+    Missing,
+
+    /// Its issuer has taken it back.
+    #[error("it was revoked; the peer must get a new one")]
+    Revoked,
+
+    /// Something else.
+    #[error("{0}; the peer must get a better one")]
+    Invalid(String),
+}
+
+fn quoted(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(" and said {text:?}")
+    }
+}
+
+fn names(presented: &[String]) -> String {
+    if presented.is_empty() {
+        "no host".to_owned()
+    } else {
+        presented.join(", ")
+    }
 }
 
 /// For what turns into an [`Endpoint`] without fail.

@@ -1,92 +1,202 @@
-use super::{BoxedStream, Endpoint, Scheme, TransportConfig, TransportError};
+use super::deadline::Deadline;
+#[cfg(feature = "tls")]
+use super::tls::{self, TlsClient, TlsServer};
+use super::{
+    BoxedStream, ConnectionInfo, Endpoint, Established, Scheme, TransportConfig, TransportError,
+};
+use crate::runtime;
 
-/// What is spoken on a stream before it carries the user's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
-    Bare,
-    #[cfg(feature = "websocket")]
-    WebSocket,
-}
-
-/// A [`Protocol`] from one end's point of view.
+/// What is spoken on a stream before it carries the user's bytes: first TLS, then WebSocket, where the
+/// endpoint has them.
 #[derive(Clone, Debug)]
-pub(super) enum Handshake {
-    Bare,
-    #[cfg(feature = "websocket")]
-    WebSocketClient(Endpoint),
-    #[cfg(feature = "websocket")]
-    WebSocketServer(Endpoint),
+pub(super) struct Handshake {
+    endpoint: Endpoint,
+    side: Side,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
-impl Protocol {
-    /// Fails for what this build cannot speak, before anything is opened.
-    pub(super) fn of(endpoint: &Endpoint) -> Result<Self, TransportError> {
-        let unsupported = |reason| TransportError::Unsupported {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    Client,
+    Server,
+}
+
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug)]
+enum Tls {
+    Client(TlsClient),
+    Server(TlsServer),
+}
+
+impl Handshake {
+    /// Fails for what this build or configuration cannot speak, before anything is opened.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "only TLS is configured")
+    )]
+    pub(super) fn new(
+        side: Side,
+        endpoint: &Endpoint,
+        config: &TransportConfig,
+    ) -> Result<Self, TransportError> {
+        check(endpoint)?;
+        Ok(Self {
             endpoint: endpoint.clone(),
-            reason,
+            side,
+            #[cfg(feature = "tls")]
+            tls: Tls::new(side, endpoint, config)?,
+        })
+    }
+
+    /// Does all of it within [`TransportConfig::handshake_timeout`].
+    pub(super) async fn shake(
+        &self,
+        stream: BoxedStream,
+        info: ConnectionInfo,
+        config: &TransportConfig,
+    ) -> Result<Established, TransportError> {
+        let deadline = Deadline::new(runtime::current(), config.handshake_timeout);
+        let connection = Established { stream, info };
+        // Boxed, as they are large, and over when the connection begins.
+        let connection = Box::pin(self.encrypt(connection, &deadline)).await?;
+        let upgraded = Box::pin(self.upgrade(connection, config, &deadline)).await;
+        upgraded.map_err(cause)
+    }
+
+    #[cfg(feature = "tls")]
+    async fn encrypt(
+        &self,
+        connection: Established,
+        deadline: &Deadline,
+    ) -> Result<Established, TransportError> {
+        let Established { stream, mut info } = connection;
+        let (stream, learned) = match &self.tls {
+            None => return Ok(Established { stream, info }),
+            Some(Tls::Client(client)) => {
+                tls::connect(stream, &self.endpoint, client, deadline).await?
+            }
+            Some(Tls::Server(server)) => {
+                tls::accept(stream, &self.endpoint, server, deadline).await?
+            }
         };
-        match endpoint.scheme() {
-            Scheme::Memory | Scheme::Tcp => Ok(Self::Bare),
-            Scheme::Unix if cfg!(unix) => Ok(Self::Bare),
-            Scheme::Unix => Err(unsupported(
-                "this operating system has no Unix sockets; use tcp://",
-            )),
-            #[cfg(feature = "websocket")]
-            Scheme::Ws => Ok(Self::WebSocket),
-            #[cfg(not(feature = "websocket"))]
-            Scheme::Ws => Err(unsupported(
-                "this build of sessionwire has no WebSocket; enable its feature `websocket`",
-            )),
-            Scheme::Tls | Scheme::Wss => Err(unsupported(
-                "this build of sessionwire has no TLS yet; use tcp:// or ws:// behind a proxy that has",
-            )),
-        }
+        info.tls = Some(learned);
+        let stream = Box::new(stream);
+        Ok(Established { stream, info })
     }
 
-    #[cfg_attr(
-        not(feature = "websocket"),
-        expect(unused_variables, reason = "only WebSocket asks")
+    #[cfg(not(feature = "tls"))]
+    #[expect(
+        clippy::unused_async,
+        reason = "it stands in for a function that waits"
     )]
-    pub(super) fn dialing(self, endpoint: &Endpoint) -> Handshake {
-        match self {
-            Self::Bare => Handshake::Bare,
-            #[cfg(feature = "websocket")]
-            Self::WebSocket => Handshake::WebSocketClient(endpoint.clone()),
-        }
+    async fn encrypt(
+        &self,
+        connection: Established,
+        _deadline: &Deadline,
+    ) -> Result<Established, TransportError> {
+        Ok(connection)
     }
 
-    #[cfg_attr(
-        not(feature = "websocket"),
-        expect(unused_variables, reason = "only WebSocket asks")
-    )]
-    pub(super) fn accepting(self, endpoint: &Endpoint) -> Handshake {
-        match self {
-            Self::Bare => Handshake::Bare,
-            #[cfg(feature = "websocket")]
-            Self::WebSocket => Handshake::WebSocketServer(endpoint.clone()),
+    #[cfg(feature = "websocket")]
+    async fn upgrade(
+        &self,
+        connection: Established,
+        config: &TransportConfig,
+        deadline: &Deadline,
+    ) -> Result<Established, TransportError> {
+        use super::websocket;
+        if !self.endpoint.scheme().is_websocket() {
+            return Ok(connection);
         }
+        let Established { stream, mut info } = connection;
+        let stream = match self.side {
+            Side::Client => {
+                let connecting = websocket::connect(stream, &self.endpoint, config, deadline);
+                let (stream, learned) = connecting.await?;
+                info.websocket = Some(learned);
+                stream
+            }
+            Side::Server => {
+                let path = self.endpoint.path();
+                let accepting = websocket::accept(stream, path, info, config, deadline);
+                let (stream, learned) = accepting.await?;
+                info = learned;
+                stream
+            }
+        };
+        let stream = Box::new(stream);
+        Ok(Established { stream, info })
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    #[expect(
+        clippy::unused_async,
+        reason = "it stands in for a function that waits"
+    )]
+    async fn upgrade(
+        &self,
+        connection: Established,
+        _config: &TransportConfig,
+        _deadline: &Deadline,
+    ) -> Result<Established, TransportError> {
+        Ok(connection)
     }
 }
 
-/// Each protocol bounds its own time.
-#[cfg_attr(
-    not(feature = "websocket"),
-    expect(unused_variables, reason = "only WebSocket has a handshake")
-)]
-pub(super) async fn handshake(
-    stream: BoxedStream,
-    handshake: Handshake,
-    config: &TransportConfig,
-) -> Result<BoxedStream, TransportError> {
-    match handshake {
-        Handshake::Bare => Ok(stream),
-        #[cfg(feature = "websocket")]
-        Handshake::WebSocketClient(endpoint) => Ok(Box::new(
-            super::WsStream::connect(stream, &endpoint, config).await?,
-        )),
-        #[cfg(feature = "websocket")]
-        Handshake::WebSocketServer(endpoint) => Ok(Box::new(
-            super::WsStream::accept(stream, endpoint.path(), config).await?,
-        )),
+#[cfg(feature = "tls")]
+impl Tls {
+    fn new(
+        side: Side,
+        endpoint: &Endpoint,
+        config: &TransportConfig,
+    ) -> Result<Option<Self>, TransportError> {
+        if !matches!(endpoint.scheme(), Scheme::Tls | Scheme::Wss) {
+            return Ok(None);
+        }
+        Ok(Some(match side {
+            Side::Client => Self::Client(match &config.tls_client {
+                Some(client) => client.clone(),
+                None => TlsClient::native_roots()?,
+            }),
+            Side::Server => Self::Server(config.tls_server.clone().ok_or_else(|| {
+                TransportError::TlsSetup {
+                    problem: format!(
+                        "a server on {endpoint} needs a certificate; set `tls_server` of TransportConfig"
+                    ),
+                }
+            })?),
+        }))
+    }
+}
+
+fn check(endpoint: &Endpoint) -> Result<(), TransportError> {
+    let scheme = endpoint.scheme();
+    let reason = match scheme {
+        Scheme::Unix if !cfg!(unix) => "this operating system has no Unix sockets; use tcp://",
+        Scheme::Ws | Scheme::Wss if !cfg!(feature = "websocket") => {
+            "this build of sessionwire has no WebSocket; enable its feature `websocket`"
+        }
+        Scheme::Tls | Scheme::Wss if !cfg!(feature = "tls") => {
+            "this build of sessionwire has no TLS; enable its feature `tls`"
+        }
+        _ => return Ok(()),
+    };
+    Err(TransportError::Unsupported {
+        endpoint: endpoint.clone(),
+        reason,
+    })
+}
+
+/// With TLS 1.3 a client learns that the server refused its certificate when it next reads; what broke
+/// the handshake above is then the error of TLS.
+fn cause(error: TransportError) -> TransportError {
+    let TransportError::HandshakeBroken { source, .. } = &error else {
+        return error;
+    };
+    let below = source.get_ref();
+    match below.and_then(|below| below.downcast_ref::<TransportError>()) {
+        Some(cause) => cause.clone(),
+        None => error,
     }
 }

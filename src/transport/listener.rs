@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use event_listener::Event;
 
-use super::handshake::{Handshake, Protocol, handshake};
+use super::handshake::{Handshake, Side};
 use super::{
     BoxedStream, ConnectionInfo, Endpoint, Established, Scheme, TransportConfig, TransportError,
     memory,
@@ -31,7 +31,7 @@ use crate::runtime::{self, Instant};
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
-    protocol: Protocol,
+    handshake: Handshake,
     acceptor: Acceptor,
     config: TransportConfig,
     pending: Arc<Pending>,
@@ -54,7 +54,7 @@ impl Listener {
         endpoint: &Endpoint,
         config: &TransportConfig,
     ) -> Result<Self, TransportError> {
-        let protocol = Protocol::of(endpoint)?;
+        let handshake = Handshake::new(Side::Server, endpoint, config)?;
         let (acceptor, endpoint) = match endpoint.scheme() {
             Scheme::Memory => {
                 let listener = memory::Listener::bind(endpoint.path()).ok_or_else(|| {
@@ -70,7 +70,7 @@ impl Listener {
         let config = config.clone();
         Ok(Self {
             endpoint,
-            protocol,
+            handshake,
             acceptor,
             config,
             pending,
@@ -106,8 +106,9 @@ impl Listener {
                     let info = ConnectionInfo {
                         local: Some(self.endpoint.clone()),
                         peer,
+                        ..ConnectionInfo::default()
                     };
-                    let handshake = self.protocol.accepting(&self.endpoint);
+                    let handshake = self.handshake.clone();
                     let config = self.config.clone();
                     return Ok(Incoming {
                         stream,
@@ -159,12 +160,10 @@ impl Incoming {
     /// A variant of [`TransportError`] about the handshake; all are the client's fault, or the
     /// network's, and none concerns the listener.
     pub async fn handshake(self) -> Result<Established, TransportError> {
-        let stream = handshake(self.stream, self.handshake, &self.config).await?;
+        let shaken = self.handshake.shake(self.stream, self.info, &self.config);
+        let established = shaken.await?;
         drop(self.permit);
-        Ok(Established {
-            stream,
-            info: self.info,
-        })
+        Ok(established)
     }
 }
 
@@ -352,18 +351,32 @@ mod tests {
         assert!(error.to_string().contains("memory://listener-taken"));
     }
 
+    #[cfg(not(feature = "tls"))]
     #[test]
     fn what_this_build_lacks_is_said_before_anything_is_opened() {
         let config = TransportConfig::default();
-        for input in ["tls://example.org:1", "wss://example.org/"] {
-            let endpoint = input.parse().unwrap();
-            let dialled = super::super::connect(&endpoint, &config)
-                .now_or_never()
-                .unwrap();
-            let bound = Listener::bind(&endpoint, &config).now_or_never().unwrap();
-            for error in [dialled.unwrap_err(), bound.unwrap_err()] {
-                assert!(error.to_string().contains("no TLS yet"), "{error}");
-            }
+        let endpoint = "tls://example.org:1".parse().unwrap();
+        let dialled = super::super::connect(&endpoint, &config)
+            .now_or_never()
+            .unwrap();
+        let bound = Listener::bind(&endpoint, &config).now_or_never().unwrap();
+        for error in [dialled.unwrap_err(), bound.unwrap_err()] {
+            let text = error.to_string();
+            assert!(text.contains("enable its feature `tls`"), "{text}");
         }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_server_without_a_certificate_is_told_before_anything_is_opened() {
+        let endpoint = "tls://127.0.0.1:0".parse().unwrap();
+        let config = TransportConfig::default();
+        let bound = Listener::bind(&endpoint, &config);
+        let text = bound.now_or_never().unwrap().unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "cannot set up TLS: a server on tls://127.0.0.1:0 needs a certificate; \
+             set `tls_server` of TransportConfig"
+        );
     }
 }

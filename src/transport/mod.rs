@@ -5,26 +5,43 @@
 //! from elsewhere: any `AsyncRead + AsyncWrite` is a [`ByteStream`].
 
 pub use self::config::TransportConfig;
-pub use self::connect::{ConnectionInfo, Established, connect};
+pub use self::connect::connect;
 pub use self::endpoint::{Endpoint, Scheme};
-pub use self::error::TransportError;
+pub use self::error::{CertificateProblem, TransportError};
+pub use self::info::{ConnectionInfo, Established, TlsInfo};
 pub use self::listener::{Incoming, Listener};
 pub use self::memory::{MemoryStream, pipe};
 pub use self::messages::MessageStream;
 #[cfg(feature = "tokio")]
 pub use self::sockets::TokioStream;
 pub use self::stream::{BoxedStream, ByteStream};
+#[cfg(feature = "tls")]
+pub use self::tls::{
+    Fingerprint, Identity, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder,
+};
 #[cfg(feature = "websocket")]
-pub use self::websocket::{WsClose, WsConfig, WsEvent, WsRole, WsStream, WsText};
+pub use self::websocket::{
+    OriginPolicy, WsClient, WsClose, WsConfig, WsEvent, WsInfo, WsRefusal, WsRole, WsServer,
+    WsStream, WsText,
+};
+/// The crate that does TLS here, for [`TlsClient::from_config`] and [`TlsServer::from_config`].
+#[cfg(feature = "tls")]
+pub use futures_rustls::rustls;
+/// The crate whose headers, status codes and [`Extensions`](::http::Extensions) are used here.
+#[cfg(feature = "websocket")]
+pub use http;
+
 /// What [`WsStream`] is observed by.
 #[cfg(feature = "websocket")]
 pub use pharos;
 
 mod config;
 mod connect;
+mod deadline;
 mod endpoint;
 mod error;
 mod handshake;
+mod info;
 mod listener;
 mod memory;
 mod messages;
@@ -33,6 +50,8 @@ mod sockets;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "websocket")]
 mod websocket;
 

@@ -12,10 +12,26 @@ fn pattern(seed: usize) -> Vec<u8> {
         .collect()
 }
 
+#[cfg(not(feature = "tls"))]
+fn config() -> TransportConfig {
+    TransportConfig::default()
+}
+
+#[cfg(feature = "tls")]
+fn config() -> TransportConfig {
+    let made = rcgen::generate_simple_self_signed(Vec::new()).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let client = TlsClient::builder().pin(identity.fingerprint());
+    TransportConfig::default()
+        .tls_client(client.build().unwrap())
+        .tls_server(TlsServer::builder(identity).build().unwrap())
+}
+
 /// Both directions at once, more than any buffer holds, then a clean end.
 async fn exchange(endpoint: &str) {
     let endpoint: Endpoint = endpoint.parse().unwrap();
-    let config = TransportConfig::default();
+    let config = config();
     let mut listener = Listener::bind(&endpoint, &config).await.unwrap();
     let endpoint = listener.endpoint().clone();
     let accept = async { listener.accept().await.unwrap().handshake().await.unwrap() };
@@ -65,6 +81,10 @@ async fn exchange_everywhere(runtime: &str) {
     exchange("tcp://localhost:0").await;
     #[cfg(feature = "websocket")]
     exchange("ws://127.0.0.1:0/wire?token=1").await;
+    #[cfg(feature = "tls")]
+    exchange("tls://127.0.0.1:0").await;
+    #[cfg(all(feature = "tls", feature = "websocket"))]
+    exchange("wss://localhost:0/wire?token=1").await;
     #[cfg(unix)]
     {
         let file = format!("sessionwire-{}-{runtime}.sock", std::process::id());
@@ -137,6 +157,23 @@ fn without_sockets_the_error_names_the_features() {
             .unwrap()
             .is_err()
     );
+}
+
+/// Programs hold them on their stacks, often several at once.
+#[test]
+fn the_futures_are_small() {
+    let endpoint: Endpoint = "memory://tests-small".parse().unwrap();
+    let config = TransportConfig::default();
+    let dialling = size_of_val(&connect(&endpoint, &config));
+    let mut listener = Listener::bind(&endpoint, &config)
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    let _client = connect(&endpoint, &config).now_or_never().unwrap();
+    let incoming = listener.accept().now_or_never().unwrap().unwrap();
+    let accepting = size_of_val(&incoming.handshake());
+    assert!(dialling < 8 * 1024, "{dialling} bytes");
+    assert!(accepting < 8 * 1024, "{accepting} bytes");
 }
 
 #[test]
@@ -255,7 +292,7 @@ mod with_sockets {
             let (client, server) = future::join(connect(&wrong, &config), accept).await;
             let (client, server) = (client.unwrap_err(), server.unwrap_err());
             assert!(
-                matches!(client, TransportError::Refused { status: 404 }),
+                matches!(&client, TransportError::Refused { status: 404, text } if text == "nothing is here"),
                 "{client}"
             );
             assert!(

@@ -91,7 +91,6 @@ fn what_is_no_handshake_ends_the_connection_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "no policy about origins yet"]
 fn a_page_of_another_origin_is_refused() {
     let server = Server::start(TransportConfig::default());
     for origin in [

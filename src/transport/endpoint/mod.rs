@@ -83,6 +83,14 @@ impl Endpoint {
             _ => &self.path,
         }
     }
+
+    /// The query of an HTTP path, without its question mark.
+    pub fn query(&self) -> Option<&str> {
+        match (self.scheme, self.path.split_once('?')) {
+            (Scheme::Ws | Scheme::Wss, Some((_path, query))) => Some(query),
+            _ => None,
+        }
+    }
 }
 
 #[cfg_attr(
@@ -180,6 +188,11 @@ impl fmt::Display for Scheme {
 }
 
 impl Scheme {
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    pub(super) fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
     fn is_network(self) -> bool {
         !matches!(self, Self::Memory | Self::Unix)
     }

@@ -3,6 +3,8 @@
 pub use self::config::{WsConfig, WsText};
 pub use self::events::WsEvent;
 pub use self::frame::{WsClose, WsRole};
+pub use self::handshake::{OriginPolicy, WsClient, WsInfo, WsRefusal, WsServer};
+pub(super) use self::handshake::{accept, connect};
 pub use self::stream::WsStream;
 
 mod closing;
@@ -15,7 +17,6 @@ mod inbox;
 mod output;
 mod receive;
 mod send;
-mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,309 @@
+use std::sync::Arc;
+use std::{fmt, io};
+
+use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::error::Error;
+use async_tungstenite::tungstenite::handshake::client::generate_request;
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use bytes::Bytes;
+use futures_io::AsyncRead;
+use futures_util::AsyncReadExt;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::head::{self, Limits, Malformed};
+use super::{PROTOCOL, WsInfo};
+use crate::transport::{Endpoint, TransportError};
+
+/// Bytes of a refusal's text that are read.
+const REFUSAL_TEXT: usize = 1024;
+
+/// What a client says when it asks for a WebSocket, beside the path and query of its endpoint.
+///
+/// ```
+/// use sessionwire::transport::{TransportConfig, WsClient};
+///
+/// let client = WsClient::default()
+///     .bearer("secret")?
+///     .header("X-Request-Id", "7")?
+///     .subprotocol("wire.v1");
+/// let config = TransportConfig::default().ws_client(client);
+/// # Ok::<(), sessionwire::transport::TransportError>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WsClient {
+    headers: HeaderMap,
+    /// What may be spoken, most wanted first. If there are any, the server must choose one of them.
+    /// Default: none.
+    pub subprotocols: Vec<String>,
+}
+
+impl WsClient {
+    /// Adds a header to the request.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader`](TransportError::InvalidHeader) for what is no header, and for headers that
+    /// the handshake itself makes.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, TransportError> {
+        let failed = |problem| TransportError::InvalidHeader {
+            name: name.chars().take(256).collect(),
+            problem,
+        };
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| failed("its value has characters that no header may have"))?;
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| failed("that is no name of a header"))?;
+        if is_reserved(&name) {
+            return Err(failed(
+                "the handshake makes it itself; use the endpoint or `subprotocol`",
+            ));
+        }
+        self.headers.append(name, value);
+        Ok(self)
+    }
+
+    /// Adds `Authorization: Bearer` with that token, which no log shows.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader`](TransportError::InvalidHeader) if the token has characters that no header may
+    /// have.
+    pub fn bearer(mut self, token: &str) -> Result<Self, TransportError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+            TransportError::InvalidHeader {
+                name: "Authorization".to_owned(),
+                problem: "the token has characters that no header may have",
+            }
+        })?;
+        value.set_sensitive(true);
+        self.headers.insert(header::AUTHORIZATION, value);
+        Ok(self)
+    }
+
+    /// Adds one to [`subprotocols`](Self#structfield.subprotocols).
+    #[must_use]
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.push(name.into());
+        self
+    }
+
+    /// The request, and the key that the server must answer it with.
+    pub(super) fn request(&self, endpoint: &Endpoint) -> Result<(Vec<u8>, String), TransportError> {
+        let invalid = |error: Error| TransportError::HandshakeInvalid {
+            protocol: PROTOCOL,
+            problem: format!("the request cannot be written: {error}"),
+        };
+        let mut request = endpoint
+            .to_string()
+            .into_client_request()
+            .map_err(invalid)?;
+        for (name, value) in &self.headers {
+            request.headers_mut().append(name.clone(), value.clone());
+        }
+        if !self.subprotocols.is_empty() {
+            let value = self.subprotocols.join(", ");
+            let value = self
+                .subprotocols
+                .iter()
+                .all(|name| head::is_token(name))
+                .then(|| HeaderValue::from_str(&value).ok())
+                .flatten()
+                .ok_or_else(|| TransportError::InvalidHeader {
+                    name: "Sec-WebSocket-Protocol".to_owned(),
+                    problem: "subprotocols are tokens, such as `wire.v1`",
+                })?;
+            let headers = request.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        let (bytes, key) = generate_request(request).map_err(invalid)?;
+        Ok((bytes, derive_accept_key(key.as_bytes())))
+    }
+
+    /// What a server that upgraded the connection answered.
+    pub(super) fn verify(
+        &self,
+        response: Response,
+        accept_key: &str,
+        endpoint: &Endpoint,
+    ) -> Result<WsInfo, TransportError> {
+        let headers = response.headers;
+        let one = |name| single(&headers, &name);
+        if !one(header::UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+            return Err(invalid("it upgrades to something else than a websocket"));
+        }
+        if !head::list(&headers, &header::CONNECTION)
+            .any(|item| item.eq_ignore_ascii_case("upgrade"))
+        {
+            return Err(invalid("it upgrades without saying so in `Connection`"));
+        }
+        if one(header::SEC_WEBSOCKET_ACCEPT) != Some(accept_key) {
+            return Err(invalid(
+                "its Sec-WebSocket-Accept does not answer this client's key, as from a cache",
+            ));
+        }
+        if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+            return Err(invalid("it uses an extension that nobody asked for"));
+        }
+        let subprotocol = self.check_subprotocol(&headers)?;
+        let query = endpoint.query().map(str::to_owned);
+        Ok(WsInfo {
+            path: endpoint.path().to_owned(),
+            query,
+            headers,
+            subprotocol,
+        })
+    }
+
+    fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, TransportError> {
+        if !headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+            return if self.subprotocols.is_empty() {
+                Ok(None)
+            } else {
+                Err(invalid(
+                    "it speaks none of the subprotocols that this client asked for",
+                ))
+            };
+        }
+        let chosen = single(headers, &header::SEC_WEBSOCKET_PROTOCOL)
+            .filter(|chosen| self.subprotocols.iter().any(|asked| asked == chosen));
+        match chosen {
+            Some(chosen) => Ok(Some(chosen.to_owned())),
+            None => Err(invalid("it speaks a subprotocol that nobody asked for")),
+        }
+    }
+}
+
+impl fmt::Debug for WsClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("WsClient")
+            .field("headers", &self.headers)
+            .field("subprotocols", &self.subprotocols)
+            .finish()
+    }
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    headers: HeaderMap,
+}
+
+impl Response {
+    pub(super) fn parse(head: &Bytes, limits: Limits) -> Result<Self, TransportError> {
+        let mut headers = vec![httparse::EMPTY_HEADER; limits.headers];
+        let mut parsed = httparse::Response::new(&mut headers);
+        let complete = parsed.parse(head).map_err(|error| match error.into() {
+            Malformed::TooManyHeaders => too_large("headers", limits.headers, "max_http_headers"),
+            Malformed::Version | Malformed::Other(_) => {
+                invalid("its answer is no HTTP/1.1 response")
+            }
+        })?;
+        match (complete.is_complete(), parsed.version, parsed.code) {
+            (true, Some(1), Some(status)) => Ok(Self {
+                status,
+                headers: head::map(parsed.headers)
+                    .map_err(|_| invalid("its answer has a malformed header"))?,
+            }),
+            // A refusal may be older than the upgrade.
+            (true, Some(0), Some(status)) if status != 101 => Ok(Self {
+                status,
+                headers: HeaderMap::new(),
+            }),
+            _ => Err(invalid("its answer is no HTTP/1.1 response")),
+        }
+    }
+
+    pub(super) fn is_upgrade(&self) -> bool {
+        self.status == 101
+    }
+
+    /// Reads on behind the head, as far as the text goes, into `text`.
+    pub(super) async fn read_text<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut S,
+        text: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let length = single(&self.headers, &header::CONTENT_LENGTH)
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(REFUSAL_TEXT);
+        let most = length.min(REFUSAL_TEXT);
+        let mut buffer = [0; 256];
+        while text.len() < most {
+            let count = stream.read(&mut buffer).await?;
+            if count == 0 {
+                break;
+            }
+            text.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        }
+        text.truncate(most);
+        Ok(())
+    }
+
+    pub(super) fn refused(&self, text: &[u8]) -> TransportError {
+        let chunked = self.headers.contains_key(header::TRANSFER_ENCODING);
+        let text = if chunked { first_chunk(text) } else { text };
+        let text = text.get(..REFUSAL_TEXT).unwrap_or(text);
+        let legible = |letter: char| if letter.is_control() { ' ' } else { letter };
+        TransportError::Refused {
+            status: self.status,
+            text: String::from_utf8_lossy(text)
+                .trim()
+                .chars()
+                .map(legible)
+                .collect(),
+        }
+    }
+}
+
+pub(super) fn too_large(what: &str, most: usize, limit: &str) -> TransportError {
+    invalid(&format!(
+        "its answer has more than {most} {what}; if they belong there, raise {limit}"
+    ))
+}
+
+fn first_chunk(text: &[u8]) -> &[u8] {
+    let Ok(httparse::Status::Complete((start, length))) = httparse::parse_chunk_size(text) else {
+        return &[];
+    };
+    let text = text.get(start..).unwrap_or_default();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    text.get(..length).unwrap_or(text)
+}
+
+fn invalid(problem: &str) -> TransportError {
+    TransportError::HandshakeInvalid {
+        protocol: PROTOCOL,
+        problem: problem.to_owned(),
+    }
+}
+
+/// The value of a header that is there once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).into_iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().map(str::trim),
+        _ => None,
+    }
+}
+
+fn is_reserved(name: &HeaderName) -> bool {
+    let ours = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+    ours.contains(name) || name.as_str().starts_with("sec-websocket-")
+}
+
+/// Whether the connection broke, told from what was read.
+pub(super) fn broken(source: io::Error) -> TransportError {
+    TransportError::HandshakeBroken {
+        protocol: PROTOCOL,
+        source: Arc::new(source),
+    }
+}
