@@ -52,7 +52,7 @@ const own = {
   async tooLargeMessage(connect) {
     const session = await opened(connect);
     await exchange(session.client);
-    session.socket.send(new Uint8Array((1 << 20) + 1));
+    session.socket.send(new Uint8Array((64 << 20) + 1));
     const close = await session.closed;
     expect(close.code === 1009, `closed ${JSON.stringify(close)}`);
     return "1009";

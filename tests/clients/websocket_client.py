@@ -199,11 +199,20 @@ def close_by_client(url):
 
 def close_by_server(url):
     """What a client does wrong, and the code that it is told."""
-    wrongs = {
-        1003: lambda websocket: websocket.send("text"),
-        1009: lambda websocket: websocket.send(bytes((1 << 20) + 1)),
-        1002: lambda websocket: unmasked(websocket, b"hello"),
-    }
+    return told(
+        url,
+        {
+            1003: lambda websocket: websocket.send("text"),
+            1002: lambda websocket: unmasked(websocket, b"hello"),
+        },
+    )
+
+
+def too_large_message(url):
+    return told(url, {1009: lambda websocket: websocket.send(bytes((64 << 20) + 1))})
+
+
+def told(url, wrongs):
     for code, do_wrong in wrongs.items():
         client, websocket = opened(url)
         exchange(client)
