@@ -26,6 +26,11 @@ impl Deadline {
         }
     }
 
+    #[cfg(feature = "websocket")]
+    pub(super) fn runtime(&self) -> &SharedRuntime {
+        &self.runtime
+    }
+
     /// The output of `handshake`, unless the time passes first.
     pub(super) async fn keep<F: Future>(
         &self,

@@ -9,6 +9,10 @@ use crate::runtime;
 /// What is spoken on a stream before it carries the user's bytes: first TLS, then WebSocket, where the
 /// endpoint has them.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "websocket"),
+    allow(dead_code, reason = "they matter where something is spoken")
+)]
 pub(super) struct Handshake {
     endpoint: Endpoint,
     side: Side,

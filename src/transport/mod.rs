@@ -30,13 +30,16 @@ pub use futures_rustls::rustls;
 /// The crate whose headers, status codes and [`Extensions`](::http::Extensions) are used here.
 #[cfg(feature = "websocket")]
 pub use http;
-
 /// What [`WsStream`] is observed by.
 #[cfg(feature = "websocket")]
 pub use pharos;
 
 mod config;
 mod connect;
+#[cfg_attr(
+    not(any(feature = "tls", feature = "websocket")),
+    expect(dead_code, reason = "nothing else is spoken before the bytes")
+)]
 mod deadline;
 mod endpoint;
 mod error;

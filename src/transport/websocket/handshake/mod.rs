@@ -142,10 +142,8 @@ pub(in crate::transport) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         return Err(response.refused(&text));
     }
     let info = client.verify(response, &accept_key, endpoint)?;
-    Ok((
-        WsStream::new(stream, WsRole::Client, received, &config.websocket),
-        info,
-    ))
+    let stream = begin(stream, WsRole::Client, received, config, deadline);
+    Ok((stream, info))
 }
 
 pub(in crate::transport) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
@@ -159,10 +157,10 @@ pub(in crate::transport) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         .keep(PROTOCOL, pin!(answer(&mut stream, path, info, config)))
         .await?;
     match answered {
-        Ok((info, received)) => Ok((
-            WsStream::new(stream, WsRole::Server, received, &config.websocket),
-            info,
-        )),
+        Ok((info, received)) => {
+            let stream = begin(stream, WsRole::Server, received, config, deadline);
+            Ok((stream, info))
+        }
         Err(Stop::Broken(error)) => Err(broken(error)),
         Err(Stop::Rejected(rejection)) => {
             let telling = rejection.refusal.send(&mut stream);
@@ -204,6 +202,17 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(&answer).await.map_err(Stop::Broken)?;
     stream.flush().await.map_err(Stop::Broken)?;
     Ok((info, received))
+}
+
+fn begin<S>(
+    stream: S,
+    role: WsRole,
+    received: Bytes,
+    config: &TransportConfig,
+    deadline: &Deadline,
+) -> WsStream<S> {
+    let runtime = deadline.runtime().clone();
+    WsStream::with_runtime(stream, role, received, &config.websocket, runtime)
 }
 
 impl Limits {
