@@ -18,6 +18,11 @@ fn connection_bytes() {
     replay("connection_bytes", sessionwire_fuzz::connection_bytes);
 }
 
+#[test]
+fn websocket_bytes() {
+    replay("websocket_bytes", sessionwire_fuzz::websocket_bytes);
+}
+
 /// Runs `target` on each file of its folders, and on what is left of it when it is cut short.
 fn replay(name: &str, target: fn(&[u8])) {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -48,14 +48,17 @@ fn a_page_in_chromium_talks_to_an_echo() {
             .args(["--headless", "--no-sandbox", "--disable-gpu"])
             .args(["--no-first-run", "--disable-dev-shm-usage"])
             .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("http://{address}/page.html"))
+            .arg(format!(
+                "http://{address}/page.html?elsewhere={}",
+                server.url
+            ))
             .stderr(Stdio::null()),
     );
     let result = result.recv_timeout(PATIENCE).expect("the page's result");
     drop(browser);
     fs::remove_dir_all(profile).ok();
     let conversations: Vec<_> = result.lines().collect();
-    assert!(conversations.len() >= 6, "{result}");
+    assert!(conversations.len() >= 7, "{result}");
     for conversation in conversations {
         assert!(conversation.contains(": ok: "), "{result}");
     }
@@ -74,6 +77,7 @@ fn answer(browser: &TcpStream, wire: &str) -> Option<String> {
     }
     let mut words = head.split(' ');
     let (method, path) = (words.next()?, words.next()?.trim_start_matches('/'));
+    let path = path.split('?').next()?;
     if path == "wire" {
         forward(browser, &head, &TcpStream::connect(wire).unwrap());
         return None;

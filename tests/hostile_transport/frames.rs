@@ -48,7 +48,7 @@ fn a_claimed_length_costs_no_memory() {
     drop(strangers);
     let peak = server.stop();
     report(&format!("100 claims of 64 MiB, 4 of more: {peak} KiB"));
-    assert!(peak < 8 * 1024, "{peak} KiB");
+    assert!(peak < 2 * 1024, "{peak} KiB");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn flood(name: &str, times: usize, frames: &[u8], begin: &[u8]) {
     drop(stranger);
     let peak = server.stop();
     report(&format!("{times} {name}: {peak} KiB"));
-    assert!(peak < 2 * 1024, "{peak} KiB");
+    assert!(peak < 512, "{peak} KiB");
 }
 
 /// All that comes back to a peer that reads nothing waits in bounded room, whatever it says meanwhile.

@@ -6,6 +6,7 @@
 #![cfg(all(
     feature = "async-std",
     feature = "smol",
+    feature = "tls",
     feature = "tokio",
     feature = "websocket"
 ))]
@@ -23,6 +24,7 @@ mod server;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod shortage;
 mod stranger;
+mod tls;
 
 use std::fs;
 

@@ -1,6 +1,7 @@
 //! What is asked of ours, as ratios of one run.
 
 use crate::ours;
+use crate::peers::names;
 use crate::results::{Key, Metric, Results};
 
 pub const SIZES: [usize; 4] = [64, 1 << 10, 64 << 10, 1 << 20];
@@ -79,6 +80,24 @@ fn all() -> Vec<Requirement> {
                 Bound::AtLeast(1.0),
             ));
         }
+    }
+    for size in SIZES {
+        let bulk = |name| Key::new(Metric::Bulk, name, size, 1);
+        list.push(ratio(
+            bulk(names::FRAMED_OURS),
+            bulk(names::FRAMED_THEIRS),
+            Bound::AtLeast(1.0),
+        ));
+    }
+    for size in [SIZES[2], SIZES[3]] {
+        for (ours, theirs) in names::BYTES_OURS.into_iter().zip(names::BYTES_THEIRS) {
+            let bulk = |name| Key::new(Metric::Bulk, name, size, 1);
+            list.push(ratio(bulk(ours), bulk(theirs), Bound::AtLeast(1.3)));
+        }
+    }
+    for metric in [Metric::OpenerConnection, Metric::AcceptorConnection] {
+        let key = Key::new(metric, names::BYTES_OURS[0], 0, 1);
+        list.push(absolute(key, Bound::AtMost(8192.0)));
     }
     for (index, side) in [Metric::OpenerAllocations, Metric::AcceptorAllocations]
         .into_iter()

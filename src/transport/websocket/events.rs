@@ -83,6 +83,11 @@ impl Observers {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// Tells of the end, if that has not been told.
     pub(super) fn tell_closed(&mut self) {
         if !std::mem::replace(&mut self.told_closed, true) {

@@ -5,7 +5,7 @@ use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use super::frame::{Header, MAX_CONTROL, MAX_HEADER, Mask, WsClose, WsRole};
 
 /// A buffer of a message that had more bytes than this is given back once it is sent.
-const KEPT_CAPACITY: usize = 512;
+const KEPT_CAPACITY: usize = 256;
 
 /// What is to be sent: a message that collects what is written, and at most one ping, one pong and
 /// one Close, which go before it.

@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         if let Some(close) = close {
             self.output.close(&close);
         }
-        self.answer();
+        let _sent: Poll<io::Result<()>> = self.poll_send_sealed();
         self.wakers.writer.wake();
         self.wakers.reader.wake();
     }

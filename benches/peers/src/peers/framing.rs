@@ -6,10 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use asynchronous_codec::{Decoder, Encoder, Framed};
 use bytes::{Buf, BufMut, BytesMut};
 use futures::{AsyncRead, AsyncWrite, SinkExt, StreamExt};
-use ws_stream_tungstenite::WsStream;
 
 use crate::message::{FRAME_LIMIT, Message};
-use crate::network::{AsyncStd, Network};
+use crate::network::Network;
 use crate::peer::{End, Error, Peer, Result, Runtime, Side};
 
 const HEADER: usize = 4;
@@ -125,55 +124,6 @@ impl<N: Network> Peer for OverTcp<N> {
         let mut ends = Vec::new();
         for _ in 0..channels {
             ends.push(FramedEnd::new(N::accept(&listener).await?));
-        }
-        Ok(Side {
-            ends,
-            keep: Box::new(()),
-        })
-    }
-}
-
-/// The same `Framed` over `ws_stream_tungstenite`.
-#[derive(Debug, Clone, Copy)]
-pub struct OverWebSocket;
-
-type WebSocketEnd = FramedEnd<WsStream<<AsyncStd as Network>::Stream>>;
-
-impl Peer for OverWebSocket {
-    type End = WebSocketEnd;
-
-    fn name(&self) -> &'static str {
-        "ws-stream-tungstenite"
-    }
-
-    fn runtime(&self) -> Runtime {
-        Runtime::AsyncStd
-    }
-
-    fn multiplexes(&self) -> bool {
-        false
-    }
-
-    async fn open(&self, address: SocketAddr, channels: usize) -> Result<Side<Self::End>> {
-        let mut ends = Vec::new();
-        for _ in 0..channels {
-            let stream = AsyncStd::dial(address).await?;
-            let (socket, _) =
-                async_tungstenite::client_async(format!("ws://{address}/"), stream).await?;
-            ends.push(FramedEnd::new(WsStream::new(socket)));
-        }
-        Ok(Side {
-            ends,
-            keep: Box::new(()),
-        })
-    }
-
-    async fn accept(&self, listener: TcpListener, channels: usize) -> Result<Side<Self::End>> {
-        let mut ends = Vec::new();
-        for _ in 0..channels {
-            let stream = AsyncStd::accept(&listener).await?;
-            let socket = async_tungstenite::accept_async(stream).await?;
-            ends.push(FramedEnd::new(WsStream::new(socket)));
         }
         Ok(Side {
             ends,

@@ -5,8 +5,11 @@ mod length_delimited;
 mod raw;
 mod remoc;
 mod tungstenite;
+mod websocket;
 mod yamux;
 
+pub use self::websocket::names;
+use self::websocket::{Bytes, Framed, Ours, Theirs};
 use crate::measure::Contestant;
 use crate::network::{AsyncStd, Tokio};
 
@@ -19,7 +22,12 @@ pub fn table() -> Vec<Box<dyn Contestant>> {
         Box::new(framing::OverTcp(Tokio)),
         Box::new(length_delimited::LengthDelimited),
         Box::new(tungstenite::TokioTungstenite),
-        Box::new(framing::OverWebSocket),
+        Box::new(Framed(Theirs)),
+        Box::new(Framed(Ours)),
+        Box::new(Bytes::from_client(Theirs)),
+        Box::new(Bytes::from_client(Ours)),
+        Box::new(Bytes::from_server(Theirs)),
+        Box::new(Bytes::from_server(Ours)),
         Box::new(yamux::Yamux(AsyncStd)),
         Box::new(yamux::Yamux(Tokio)),
         Box::new(yamux::YamuxFrames),

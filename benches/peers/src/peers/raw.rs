@@ -16,7 +16,7 @@ const READ_BUFFER: usize = 64 << 10;
 pub struct Raw<N>(pub N);
 
 pub struct RawEnd<S> {
-    stream: S,
+    pub stream: S,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> End for RawEnd<S> {

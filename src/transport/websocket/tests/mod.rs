@@ -13,6 +13,9 @@ use crate::runtime::VirtualClock;
 use crate::transport::{MemoryStream, pipe};
 
 mod closing;
+mod conformance;
+mod events;
+mod hostile;
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
