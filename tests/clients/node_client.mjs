@@ -58,6 +58,15 @@ const own = {
     return "1009";
   },
 
+  /** The server closes with a code and a reason of its own, at once. */
+  async closeOfApplication(connect) {
+    const socket = connect();
+    const close = await new Promise((resolve) => socket.addEventListener("close", resolve));
+    expectClose(close, 4001);
+    expect(close.reason === "größer", close.reason);
+    return "4001";
+  },
+
   /** A server that is told to stop says GoAway, then Close. */
   async closeOnSignal(connect) {
     const session = await opened(connect);

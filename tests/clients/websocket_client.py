@@ -231,6 +231,17 @@ def unmasked(websocket, data):
         websocket.protocol.writes.append(Frame(Opcode.BINARY, data).serialize(mask=False))
 
 
+def close_of_application(url):
+    """The server closes with a code and a reason of its own, at once."""
+    websocket = connect(url, proxy=None, legacy=True)
+    try:
+        websocket.recv(timeout=30)
+        raise AssertionError("a message")
+    except ConnectionClosed:
+        closed_with(websocket, 4001, "größer", by_server=True)
+    return "4001"
+
+
 def close_on_signal(url):
     """The server is told to stop: GoAway, then Close."""
     client, websocket = opened(url)

@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use async_std::net::TcpListener;
+use async_std::task::{block_on, spawn};
+use sessionwire::transport::{TransportConfig, WsStream};
+
 use super::served::{Server, converse};
 use super::{available, client, installed};
 
@@ -45,27 +49,63 @@ conversations!(node {
     hears_a_goodbye_of_a_server_that_stops = "closeOnSignal",
 });
 
+#[test]
+fn a_server_closes_with_a_code_and_a_reason_of_its_own() {
+    let clients = [
+        python_client().map(|client| (client, "close_of_application")),
+        node_client().map(|client| (client, "closeOfApplication")),
+    ];
+    for (mut client, case) in clients.into_iter().flatten() {
+        let listener = block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("ws://{}/wire", listener.local_addr().unwrap());
+        let closing = spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let config = TransportConfig::default();
+            let mut stream = WsStream::accept(socket, "/wire", &config).await.unwrap();
+            stream.close_with(4001, "größer").await.unwrap();
+            stream.peer_close().map(|close| close.code)
+        });
+        converse(client.args([&url, case]), || {});
+        assert_eq!(block_on(closing), Some(4001), "what the client answered");
+    }
+}
+
 fn python(case: &str) {
-    let python = installed("python/bin/python");
-    if available(&python, &["-c", "import websockets"]) {
-        converse_with_server(
-            Command::new(python).arg(client("websocket_client.py")),
-            case,
-        );
+    if let Some(mut client) = python_client() {
+        converse_with_server(&mut client, case);
     }
 }
 
 fn node(case: &str) {
-    let libraries = installed("node/node_modules");
-    if libraries.join("ws").exists() && available("node", &["--version"]) {
-        let mut node = Command::new("node");
-        node.env("NODE_PATH", libraries)
-            .arg(client("node_client.mjs"));
-        converse_with_server(&mut node, case);
+    if let Some(mut client) = node_client() {
+        converse_with_server(&mut client, case);
     }
 }
 
 fn converse_with_server(client: &mut Command, case: &str) {
     let server = Server::start();
     converse(client.args([&server.url, case]), || server.terminate());
+}
+
+fn python_client() -> Option<Command> {
+    let python = installed("python/bin/python");
+    if !available(&python, &["-c", "import websockets"]) {
+        return None;
+    }
+    let mut command = Command::new(python);
+    command.arg(client("websocket_client.py"));
+    Some(command)
+}
+
+fn node_client() -> Option<Command> {
+    let libraries = installed("node/node_modules");
+    let found = format!("require({:?})", libraries.join("ws"));
+    if !available("node", &["-e", &found]) {
+        return None;
+    }
+    let mut command = Command::new("node");
+    command
+        .env("NODE_PATH", libraries)
+        .arg(client("node_client.mjs"));
+    Some(command)
 }
