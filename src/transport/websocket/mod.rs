@@ -15,6 +15,7 @@ mod frame;
 mod handshake;
 mod inbox;
 mod output;
+mod parts;
 mod receive;
 mod send;
 mod stream;

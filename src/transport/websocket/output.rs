@@ -1,14 +1,20 @@
 use std::io::IoSlice;
+use std::ops::Range;
 
 use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::frame::{Header, MAX_CONTROL, MAX_HEADER, Mask, WsClose, WsRole};
+use super::parts::Parts;
 
-/// A buffer of a message that had more bytes than this is given back once it is sent.
+/// A buffer for more bytes than this is given back once all is flushed.
 const KEPT_CAPACITY: usize = 256;
+/// Bytes that are taken at once of a caller who gives more than a message, if no message is longer.
+const BATCH: usize = 256 * 1024;
+/// Bytes that are copied before they are masked: few enough to be in the nearest cache still.
+const BLOCK: usize = 8 * 1024;
 
-/// What is to be sent: a message that collects what is written, and at most one ping, one pong and
-/// one Close, which go before it.
+/// What is to be sent: a message that collects what is written, or a batch of them, and at most one
+/// ping, one pong and one Close, which go before it.
 #[derive(Debug)]
 pub(super) struct Output {
     role: WsRole,
@@ -72,39 +78,73 @@ impl Output {
         self.sent.is_some()
     }
 
-    /// Whether so many bytes are a full message that may be sent as it is, without being collected.
+    /// Whether so many bytes can be sent as they are, without being collected.
     pub(super) fn can_pass(&self, length: usize) -> bool {
-        self.role == WsRole::Server && length >= self.max_message && self.message.is_empty()
+        self.role == WsRole::Server && self.fills_message(length)
     }
 
-    pub(super) fn max_message(&self) -> usize {
-        self.max_message
+    fn fills_message(&self, length: usize) -> bool {
+        self.message.is_empty() && length >= self.max_message
     }
 
-    /// Collects as many bytes as there is room for, and seals a message that is full.
-    pub(super) fn collect(&mut self, buffers: &[IoSlice<'_>]) -> usize {
-        let mut room = self.max_message.saturating_sub(self.collected());
+    /// The lengths of the messages that so many bytes are cut into.
+    pub(super) fn cut(&self, total: usize) -> impl Iterator<Item = usize> + use<> {
+        let (mut left, max) = (total, self.max_message);
+        std::iter::from_fn(move || {
+            let length = left.min(max);
+            left = left.saturating_sub(length);
+            (length > 0).then_some(length)
+        })
+    }
+
+    /// Collects as many bytes as there is room for, and seals what is a full message, or more.
+    pub(super) fn collect(&mut self, mut parts: Parts<'_>) -> usize {
+        if self.fills_message(parts.total()) {
+            return self.collect_whole(parts);
+        }
+        let room = self.max_message.saturating_sub(self.collected());
+        let taken = parts.total().min(room);
         if self.message.is_empty() {
-            let wanted = total(buffers).min(room);
-            self.message.reserve(wanted.saturating_add(MAX_HEADER));
+            self.message.reserve(taken.saturating_add(MAX_HEADER));
             self.message.resize(MAX_HEADER, 0);
-            self.mask = (self.role == WsRole::Client).then(Mask::random);
+            self.mask = self.new_mask();
         }
-        let mut taken: usize = 0;
-        for buffer in buffers {
-            let part = buffer.get(..room.min(buffer.len())).unwrap_or_default();
-            let start = self.message.len();
-            self.message.extend_from_slice(part);
-            if let (Some(mask), Some(part)) = (self.mask, self.message.get_mut(start..)) {
-                mask.turned(start.saturating_sub(MAX_HEADER)).apply(part);
-            }
-            room = room.saturating_sub(part.len());
-            taken = taken.saturating_add(part.len());
-        }
-        if room == 0 {
+        let mask = self.mask.map(|mask| mask.turned(self.collected()));
+        self.put_payload(&mut parts, taken, mask);
+        if taken == room {
             self.seal();
         }
         taken
+    }
+
+    /// Makes messages of all that is given, as far as a batch goes.
+    fn collect_whole(&mut self, mut parts: Parts<'_>) -> usize {
+        let taken = parts.total().min(BATCH.max(self.max_message));
+        self.message.reserve(taken.saturating_add(MAX_HEADER));
+        for length in self.cut(taken) {
+            let mask = self.new_mask();
+            let header = Header::new(OpCode::Data(Data::Binary), length, mask);
+            self.message.extend_from_slice(header.as_bytes());
+            self.put_payload(&mut parts, length, mask);
+        }
+        self.sent = Some(0);
+        taken
+    }
+
+    /// Copies, and masks while the copy is near.
+    fn put_payload(&mut self, parts: &mut Parts<'_>, count: usize, mut mask: Option<Mask>) {
+        for block in parts.take(count).flat_map(|part| part.chunks(BLOCK)) {
+            let start = self.message.len();
+            self.message.extend_from_slice(block);
+            if let (Some(mask), Some(copy)) = (&mut mask, self.message.get_mut(start..)) {
+                mask.apply(copy);
+                *mask = mask.turned(block.len());
+            }
+        }
+    }
+
+    fn new_mask(&self) -> Option<Mask> {
+        (self.role == WsRole::Client).then(Mask::random)
     }
 
     /// Makes a frame of what is collected.
@@ -120,18 +160,16 @@ impl Output {
         self.sent = Some(gap);
     }
 
-    /// Notes that a message of the caller's own bytes has begun to leave, and keeps what of its frame
-    /// was not sent.
-    pub(super) fn keep_rest(&mut self, frame: &[&[u8]], mut sent: usize) {
-        for part in frame {
-            let rest = part.get(sent..).unwrap_or_default();
-            sent = sent.saturating_sub(part.len());
-            self.message.extend_from_slice(rest);
+    /// Keeps this part of frames that were written as they are, since it did not leave.
+    pub(super) fn keep(&mut self, frames: &[IoSlice<'_>], part: Range<usize>) {
+        if part.is_empty() {
+            return;
         }
-        if !self.message.is_empty() {
-            self.sent = Some(0);
-            self.is_under_way = true;
-        }
+        let mut parts = Parts::new(frames);
+        parts.take(part.start).for_each(drop);
+        self.put_payload(&mut parts, part.len(), None);
+        self.sent = Some(0);
+        self.is_under_way = true;
     }
 
     /// Forgets the message of which nothing has left, and says whether there was one.
@@ -139,7 +177,7 @@ impl Output {
         if self.is_under_way || self.message.is_empty() {
             return false;
         }
-        self.release();
+        self.empty();
         true
     }
 
@@ -196,16 +234,20 @@ impl Output {
             self.is_under_way = true;
             *sent = sent.saturating_add(count);
             if *sent >= self.message.len() {
-                self.release();
+                self.empty();
             }
         }
     }
 
-    fn release(&mut self) {
+    fn empty(&mut self) {
         self.sent = None;
         self.is_under_way = false;
         self.message.clear();
-        if self.message.capacity() > KEPT_CAPACITY {
+    }
+
+    /// All is sent and flushed: what comes next may be long in coming.
+    pub(super) fn rest(&mut self) {
+        if self.message.is_empty() && self.message.capacity() > KEPT_CAPACITY {
             self.message = Vec::new();
         }
     }
@@ -229,7 +271,7 @@ impl Output {
 
     fn put_control(&mut self, control: Control, mut payload: Vec<u8>) {
         payload.truncate(MAX_CONTROL);
-        let mask = (self.role == WsRole::Client).then(Mask::random);
+        let mask = self.new_mask();
         let header = Header::new(OpCode::Control(control), payload.len(), mask);
         self.control.extend_from_slice(header.as_bytes());
         if let Some(mask) = mask {
@@ -237,9 +279,4 @@ impl Output {
         }
         self.control.extend_from_slice(&payload);
     }
-}
-
-pub(super) fn total(buffers: &[IoSlice<'_>]) -> usize {
-    let lengths = buffers.iter().map(|buffer| buffer.len());
-    lengths.fold(0, usize::saturating_add)
 }

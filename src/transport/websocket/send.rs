@@ -8,11 +8,13 @@ use futures_io::{AsyncRead, AsyncWrite};
 use super::WsStream;
 use super::failure::{closed, takes_nothing};
 use super::frame::Header;
-use super::output::total;
+use super::parts::Parts;
 use super::receive::Incoming;
 
-/// The caller's pieces that are written without a copy, at most.
+/// The caller's buffers that are written without a copy, at most.
 const SLICES: usize = 16;
+/// Messages that leave in one such write, at most.
+const MESSAGES: usize = 16;
 
 impl<S> WsStream<S> {
     pub(super) fn check_writable(&self) -> io::Result<()> {
@@ -24,21 +26,21 @@ impl<S> WsStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
-    /// Takes bytes to send. A full message starts on its way at once; if it cannot, the next write or
-    /// flush sees to it.
+    /// Takes bytes to send. What is a full message, or more, starts on its way at once; if it cannot,
+    /// the next write or flush sees to it.
     pub(super) fn poll_accept(&mut self, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.check_writable()?;
-        let wanted = total(buffers);
-        if wanted == 0 {
+        let parts = Parts::new(buffers);
+        if parts.total() == 0 {
             return Poll::Ready(Ok(0));
         }
         if self.output.is_sending() {
             ready!(self.poll_transmit())?;
         }
-        if self.output.can_pass(wanted) && buffers.len() <= SLICES {
-            return self.poll_pass(buffers);
+        if self.output.can_pass(parts.total()) && buffers.len() <= SLICES {
+            return self.poll_pass(parts);
         }
-        let taken = self.output.collect(buffers);
+        let taken = self.output.collect(parts);
         if self.output.is_sending()
             && let Poll::Ready(Err(error)) = self.poll_transmit()
         {
@@ -47,41 +49,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         Poll::Ready(Ok(taken))
     }
 
-    /// Writes one full message right from the caller's bytes, and keeps what of it does not go at once.
-    fn poll_pass(&mut self, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let length = self.output.max_message();
-        let header = Header::new(OpCode::Data(Data::Binary), length, None);
-        let mut left = length;
-        let mut frame = [&[][..]; SLICES + 1];
-        for (part, buffer) in frame.iter_mut().skip(1).zip(buffers) {
-            *part = buffer.get(..left.min(buffer.len())).unwrap_or_default();
-            left = left.saturating_sub(part.len());
-        }
-        if let Some(first) = frame.first_mut() {
-            *first = header.as_bytes();
-        }
-        loop {
-            let (control, _) = self.output.next();
-            let mut slices = [IoSlice::new(&[]); SLICES + 2];
-            for (slice, part) in slices.iter_mut().zip([&control].into_iter().chain(&frame)) {
-                *slice = IoSlice::new(part);
-            }
-            let count = buffers.len().saturating_add(2);
-            let slices = slices.get(..count).unwrap_or_default();
-            let mut context = Context::from_waker(&self.waker);
-            let stream = Pin::new(&mut self.stream);
-            let written = ready!(stream.poll_write_vectored(&mut context, slices))?;
-            if written == 0 {
-                return Poll::Ready(Err(takes_nothing()));
-            }
-            let before = written.min(control.len());
-            let sent = written.saturating_sub(before);
-            self.output.advance(before);
-            if sent > 0 {
-                self.output.keep_rest(&frame, sent);
-                return Poll::Ready(Ok(length));
+    /// Writes messages right from the caller's bytes. Of one that has begun to leave, the rest is kept;
+    /// of the others, nothing was taken.
+    fn poll_pass(&mut self, mut parts: Parts<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_transmit())?;
+        let lengths = self.output.cut(parts.total()).take(MESSAGES);
+        let header = |length| Header::new(OpCode::Data(Data::Binary), length, None);
+        let frames: Vec<_> = lengths.map(|length| (header(length), length)).collect();
+        let mut slices = Vec::with_capacity(2 * frames.len() + SLICES);
+        for (header, length) in &frames {
+            slices.push(IoSlice::new(header.as_bytes()));
+            for part in parts.take(*length) {
+                slices.push(IoSlice::new(part));
             }
         }
+        let mut context = Context::from_waker(&self.waker);
+        let stream = Pin::new(&mut self.stream);
+        let written = ready!(stream.poll_write_vectored(&mut context, &slices))?;
+        if written == 0 {
+            return Poll::Ready(Err(takes_nothing()));
+        }
+        let (mut taken, mut end): (usize, usize) = (0, 0);
+        for (header, length) in &frames {
+            if end < written {
+                taken = taken.saturating_add(*length);
+                end = end.saturating_add(header.as_bytes().len() + length);
+            }
+        }
+        self.output.keep(&slices, written..end);
+        Poll::Ready(Ok(taken))
     }
 
     /// Sends all that was written.
@@ -96,7 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
     /// Sends all that is in frames.
     pub(super) fn poll_send_sealed(&mut self) -> Poll<io::Result<()>> {
         ready!(self.poll_transmit())?;
-        Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(&self.waker))
+        let mut context = Context::from_waker(&self.waker);
+        ready!(Pin::new(&mut self.stream).poll_flush(&mut context))?;
+        self.output.rest();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_transmit(&mut self) -> Poll<io::Result<()>> {

@@ -26,6 +26,7 @@ impl Mask {
     }
 
     /// Masks or unmasks bytes, the first of them with the first of the key.
+    #[inline]
     pub(in crate::transport::websocket) fn apply(self, bytes: &mut [u8]) {
         let [a, b, c, d] = self.key;
         let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

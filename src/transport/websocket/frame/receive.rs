@@ -5,8 +5,8 @@ use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 
 use super::{Breach, MAX_CONTROL, MAX_HEADER, Mask, WsClose, WsRole};
 
-/// Bytes that are moved before they are unmasked: few enough to be in the nearest cache still.
-const BLOCK: usize = 8 * 1024;
+/// Bytes that are moved and unmasked at once, in registers; a multiple of a mask's length.
+const BLOCK: usize = 64;
 
 /// What comes in beside the payload of binary messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,17 +252,29 @@ fn slide(bytes: &mut [u8], from: usize, to: usize, count: usize, mask: Option<Ma
     let Some(bytes) = bytes.get_mut(to..end) else {
         return;
     };
-    let mut done: usize = 0;
-    while done < count {
-        let block = BLOCK.min(count.saturating_sub(done));
-        let next = done.saturating_add(block);
+    let Some(mask) = mask else {
         if distance > 0 {
-            let source = done.saturating_add(distance);
-            bytes.copy_within(source..source.saturating_add(block), done);
+            bytes.copy_within(distance.., 0);
         }
-        if let (Some(mask), Some(block)) = (mask, bytes.get_mut(done..next)) {
-            mask.turned(done).apply(block);
+        return;
+    };
+    let mut done: usize = 0;
+    while let Some(mut block) = chunk_at(bytes, distance.saturating_add(done)) {
+        mask.apply(&mut block);
+        if let Some(place) = bytes
+            .get_mut(done..)
+            .and_then(|rest| rest.first_chunk_mut())
+        {
+            *place = block;
         }
-        done = next;
+        done = done.saturating_add(BLOCK);
     }
+    bytes.copy_within(distance.saturating_add(done).., done);
+    if let Some(rest) = bytes.get_mut(done..count) {
+        mask.apply(rest);
+    }
+}
+
+fn chunk_at(bytes: &[u8], place: usize) -> Option<[u8; BLOCK]> {
+    bytes.get(place..)?.first_chunk().copied()
 }

@@ -30,9 +30,8 @@ impl Flood {
     }
 
     fn below(self, role: WsRole, received: &[u8]) -> WsStream<Self> {
-        let clock = Arc::new(VirtualClock::new());
         let received = Bytes::copy_from_slice(received);
-        WsStream::with_runtime(self, role, received, &WsConfig::default(), clock)
+        WsStream::new(self, role, received, &WsConfig::default())
     }
 }
 
@@ -182,8 +181,8 @@ fn a_peer_that_never_reads_stops_the_writer_at_two_messages() {
 fn an_idle_stream_holds_less_than_a_kilobyte() {
     for role in [WsRole::Client, WsRole::Server] {
         let message = match role {
-            WsRole::Client => [&[0x80 | BINARY, 0x7e, 0xff, 0xff][..], &[0; 0xffff]].concat(),
-            WsRole::Server => frame(BINARY, &[7; 0xffff]),
+            WsRole::Client => [vec![0x80 | BINARY, 0x7e, 0xff, 0xff], vec![7; 0xffff]].concat(),
+            WsRole::Server => frame(BINARY, &vec![7; 0xffff]),
         };
         let mut buffer = vec![0; 100_000];
         let mut flood = Flood::new(&message, 10);

@@ -395,12 +395,14 @@ fn a_vectored_write_gathers_into_one_message() {
         .now_or_never()
         .unwrap()
         .unwrap();
-    assert_eq!(written, 65_536);
+    assert_eq!(written, 70_004, "what is more than a message goes at once");
     let (opcode, payload) = receive(&mut raw).now_or_never().unwrap();
     assert_eq!(
         (opcode, payload.len(), &payload[..5]),
         (BINARY, 65_536, &b"head\x09"[..])
     );
+    let rest = receive(&mut raw).now_or_never().unwrap();
+    assert_eq!(rest, (BINARY, vec![9; 4468]));
 }
 
 #[test]
