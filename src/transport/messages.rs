@@ -209,21 +209,36 @@ impl<Incoming, Outgoing> fmt::Debug for MessageStream<Incoming, Outgoing> {
 #[cfg(test)]
 mod tests {
     use std::iter;
-    use std::task::Waker;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
 
     use futures::channel::mpsc;
     use futures::executor::block_on;
-    use futures::future::join;
+    use futures::future::{self, join};
     use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, SinkExt, sink, stream};
 
     use super::*;
 
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     type Messages = Vec<io::Result<Bytes>>;
 
+    /// The stream panics when it is polled after its end.
     fn reading(
         messages: Messages,
     ) -> MessageStream<impl Stream<Item = io::Result<Bytes>> + Unpin, sink::Drain<Bytes>> {
-        MessageStream::new(stream::iter(messages), sink::drain())
+        let incoming = stream::unfold(messages.into_iter(), |mut messages| {
+            future::ready(messages.next().map(|message| (message, messages)))
+        });
+        MessageStream::new(incoming, sink::drain())
     }
 
     fn now<T>(future: impl Future<Output = T>) -> T {
@@ -262,7 +277,12 @@ mod tests {
         let empty = iter::repeat_with(|| Ok(Bytes::new())).take(EMPTY_MESSAGES_PER_POLL);
         let mut stream = reading(empty.chain([Ok(Bytes::from("data"))]).collect());
         let mut buffer = [0; 9];
-        assert!(stream.read(&mut buffer).now_or_never().is_none());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut context = Context::from_waker(&waker);
+        let polled = Pin::new(&mut stream).poll_read(&mut context, &mut buffer);
+        assert!(polled.is_pending());
+        assert!(woken.0.load(Ordering::Relaxed), "it goes on by itself");
         assert_eq!(now(stream.read(&mut buffer)).unwrap(), 4);
     }
 
@@ -288,7 +308,9 @@ mod tests {
             .cycle()
             .take(2 * MAX_OUTGOING_MESSAGE + 1)
             .collect();
-        now(stream.write_all(&sent)).unwrap();
+        for part in [&sent[..10], &sent[10..]] {
+            now(stream.write_all(part)).unwrap();
+        }
         now(stream.close()).unwrap();
         let messages: Vec<Bytes> = now(receiver.collect());
         let lengths: Vec<usize> = messages.iter().map(Bytes::len).collect();
