@@ -38,6 +38,43 @@ fn a_stream_of_another_crate_reaches_the_same_server() {
 }
 
 #[test]
+fn one_port_speaks_both_tcp_and_websocket() {
+    let (_server, address) = serve("one_port", &["127.0.0.1:0"]);
+    for endpoint in [format!("tcp://{address}"), format!("ws://{address}/wire")] {
+        assert_eq!(
+            run("echo", &["say", &endpoint, "hello", "there"]),
+            "hello\nthere\n",
+            "over {endpoint}"
+        );
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn servers_of_axum_and_hyper_speak_http_and_sessionwire_on_one_port() {
+    for example in ["axum_server", "hyper_server"] {
+        let (_server, address) = serve(example, &["127.0.0.1:0"]);
+        let health = ask(&address, "/health", "");
+        assert!(health.starts_with("HTTP/1.1 200 "), "{example}: {health}");
+        assert!(health.ends_with("\r\n\r\nwell\n"), "{example}: {health}");
+        let endpoint = format!("ws://{address}/wire");
+        assert_eq!(
+            run("echo", &["say", &endpoint, "hello", "there"]),
+            "hello\nthere\n",
+            "{example}"
+        );
+        let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        for (origin, status) in [(&*address, "101"), ("evil.example", "403")] {
+            let page = format!("{upgrade}Origin: http://{origin}\r\n");
+            let answer = ask(&address, "/wire", &page);
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{example}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn two_protocols_share_a_connection() {
     let (_server, endpoint) = serve("many_protocols", &["serve", "tcp://127.0.0.1:0"]);
     assert_eq!(
@@ -99,6 +136,29 @@ fn serve(example: &str, arguments: &[&str]) -> (Server, String) {
         server,
         endpoint.expect("it says where it listens").to_owned(),
     )
+}
+
+/// The answer to an HTTP request, headers and body.
+#[cfg(feature = "tokio")]
+fn ask(address: &str, path: &str, headers: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n"
+    )
+    .unwrap();
+    let (mut answer, mut reader) = (String::new(), BufReader::new(socket));
+    while !answer.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut answer).unwrap(), 0, "{answer}");
+    }
+    let length = answer.to_ascii_lowercase();
+    let length = length
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    reader.read_exact(&mut body).unwrap();
+    answer + &String::from_utf8(body).unwrap()
 }
 
 /// Runs an example to its end, answers what it prints.

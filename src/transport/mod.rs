@@ -11,6 +11,7 @@ pub use self::error::{CertificateProblem, TransportError};
 pub use self::info::{ConnectionInfo, Established, TlsInfo};
 pub use self::listener::{Incoming, Listener};
 pub use self::memory::{MemoryStream, pipe};
+pub use self::messages::MessageStream;
 #[cfg(feature = "tokio")]
 pub use self::sockets::TokioStream;
 pub use self::stream::{BoxedStream, ByteStream};
@@ -48,6 +49,7 @@ mod handshake;
 mod info;
 mod listener;
 mod memory;
+mod messages;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod sockets;
 mod stream;

@@ -141,14 +141,22 @@ def encode(name, **values):
     return struct.pack(">I", len(body)) + body
 
 
+def tcp(host, port):
+    stream = socket.create_connection((host, port), timeout=30)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream
+
+
 class Client:
-    """One connection with one channel at a time: number 1, 3, 5, …"""
+    """One connection with one channel at a time: number 1, 3, 5, …
+
+    `stream` is a socket, or has the same `sendall`, `recv`, `shutdown` and `close`.
+    """
 
     max_frame, max_message, window = FLOOR_FRAME, 1 << 20, 1 << 17
 
-    def __init__(self, host, port):
-        self.socket = socket.create_connection((host, port), timeout=30)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, stream):
+        self.socket = stream
         self.peer_max_frame, self.peer_max_message = FLOOR_FRAME, self.max_message
         self.introduced = False
         self.goodbye = None
@@ -382,9 +390,7 @@ class Channel:
             self.client.send("Data", channel=self.number, flags=FINISH, payload=b"")
 
 
-def talk(host, port):
-    client = Client(host, port)
-
+def talk(client):
     # All at once, before the server's Hello: small, empty, and in several Data frames.
     channel = client.open("echo/1")
     first = [b"hello", b"", b"in several parts", bytes(range(256)) * 40]
@@ -421,7 +427,7 @@ def talk(host, port):
 
     client.go_away()
     count = sum(client.frames.values())
-    print(f"ok: {sent + len(large)} bytes echoed, {count} frames received {client.frames}")
+    return f"{sent + len(large)} bytes echoed, {count} frames received {client.frames}"
 
 
 # Section 17.
@@ -474,4 +480,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--vectors":
         vectors(sys.argv[2])
     else:
-        talk(sys.argv[1], int(sys.argv[2]))
+        print("ok:", talk(Client(tcp(sys.argv[1], int(sys.argv[2])))))

@@ -1,7 +1,4 @@
-//! A client in another language, written from docs/wire.md, talks to a server of this crate.
-
-#![cfg(feature = "async-std")]
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+//! A client over plain TCP, with Python's standard library alone.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,10 +6,6 @@ use std::time::Duration;
 use async_std::{future, task};
 use sessionwire::{ChannelError, RawChannel, Router};
 
-const CLIENT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/clients/python_client.py"
-);
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/wire.md");
 
 #[test]
@@ -61,19 +54,13 @@ async fn echo(mut channel: RawChannel) -> Result<(), ChannelError> {
     Ok(())
 }
 
-/// Without Python there is nothing to test, unless this is where all is tested.
 fn has_python() -> bool {
-    let found = Command::new("python3").arg("--version").output().is_ok();
-    if !found {
-        assert!(std::env::var_os("CI").is_none(), "no python3");
-        eprintln!("skipped: there is no python3");
-    }
-    found
+    super::available("python3", &["--version"])
 }
 
 fn run(arguments: &[&str]) {
     let output = Command::new("python3")
-        .arg(CLIENT)
+        .arg(super::client("python_client.py"))
         .args(arguments)
         .output()
         .expect("python3 runs");

@@ -1,0 +1,98 @@
+//! A web server of axum with, on one port, an HTTP API and sessionwire over axum's own WebSocket.
+//!
+//! In one terminal, then in another:
+//!
+//!     cargo run --features tokio --example axum_server -- 127.0.0.1:9000
+//!     curl http://127.0.0.1:9000/health
+//!     cargo run --example echo -- say ws://127.0.0.1:9000/wire hello there
+//!
+//! axum answers the handshake, so its limits and checks are axum's, and the page's origin is for this
+//! program to check: any page may have a browser open a WebSocket to here.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, future};
+use sessionwire::transport::{ByteStream, MessageStream};
+use sessionwire::{Channel, ChannelError, Config, Connection, Role, Router};
+use tokio::net::TcpListener;
+
+/// A sessionwire peer sends no larger message.
+const MAX_MESSAGE: usize = 128 * 1024;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args()
+        .nth(1)
+        .ok_or("usage: axum_server ADDRESS")?;
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+    let router = Arc::new(Router::new().on("echo/1", echo));
+    let app = axum::Router::new()
+        .route("/health", get(async || "well\n"))
+        .route("/wire", get(wire))
+        .with_state(router);
+    Ok(axum::serve(listener, app).await?)
+}
+
+async fn wire(
+    State(router): State<Arc<Router>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if !is_same_host(&headers) {
+        return (StatusCode::FORBIDDEN, "a page of another host").into_response();
+    }
+    upgrade
+        .max_message_size(MAX_MESSAGE)
+        .on_upgrade(async move |socket| {
+            let stream = byte_stream(socket);
+            let (connection, driver) = Connection::new(stream, Role::Acceptor, Config::default());
+            driver.spawn();
+            if let Err(error) = router.serve(&connection).await {
+                eprintln!("{error}");
+            }
+        })
+}
+
+fn byte_stream(socket: WebSocket) -> impl ByteStream {
+    let (outgoing, incoming) = socket.split();
+    let incoming = incoming.map(|received| match received.map_err(io::Error::other)? {
+        Message::Binary(data) => Ok(data),
+        Message::Text(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "a text message")),
+        // axum answers pings, and ends the stream after a Close.
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(Bytes::new()),
+    });
+    let outgoing = outgoing.with(|data| future::ready(Ok::<_, axum::Error>(Message::Binary(data))));
+    MessageStream::new(incoming, outgoing)
+}
+
+/// Only browsers send an `Origin`.
+fn is_same_host(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let origin = origin.to_str().ok();
+    let page = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+    page.is_some()
+        && page
+            == headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+}
+
+async fn echo(mut channel: Channel<String, String>) -> Result<(), ChannelError> {
+    while let Some(word) = channel.recv().await? {
+        channel.send(&word).await?;
+    }
+    channel.finish();
+    Ok(())
+}

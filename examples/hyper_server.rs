@@ -1,0 +1,139 @@
+//! A web server of hyper with, on one port, an HTTP API and sessionwire over WebSocket.
+//!
+//! In one terminal, then in another:
+//!
+//!     cargo run --features tokio --example hyper_server -- 127.0.0.1:9000
+//!     curl http://127.0.0.1:9000/health
+//!     cargo run --example echo -- say ws://127.0.0.1:9000/wire hello there
+//!
+//! hyper gives the connection away once the handshake is answered, and `WsStream` takes it over. A
+//! handler of axum that takes the whole request can do the same.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sessionwire::transport::{ByteStream, TokioStream, WsConfig, WsRole, WsStream};
+use sessionwire::{Channel, ChannelError, Config, Connection, Role, Router};
+use tokio::net::{TcpListener, TcpStream};
+
+type Answer = Response<Full<Bytes>>;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let usage = "usage: hyper_server ADDRESS";
+    let listener = TcpListener::bind(std::env::args().nth(1).ok_or(usage)?).await?;
+    println!("listening on {}", listener.local_addr()?);
+    let router = Arc::new(Router::new().on("echo/1", echo));
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                let router = Arc::clone(&router);
+                tokio::spawn(async move {
+                    if let Err(error) = serve_http(socket, router).await {
+                        eprintln!("{peer}: {error}");
+                    }
+                });
+            }
+            // Too many open files, perhaps: it passes.
+            Err(error) => {
+                eprintln!("cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_http(socket: TcpStream, router: Arc<Router>) -> Result<(), Box<dyn Error>> {
+    socket.set_nodelay(true)?;
+    let service =
+        service_fn(move |request| future::ready(Ok::<_, Infallible>(answer(request, &router))));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .max_headers(64)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(socket), service);
+    Ok(connection.with_upgrades().await?)
+}
+
+fn answer(request: Request<Incoming>, router: &Arc<Router>) -> Answer {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/health") => text(StatusCode::OK, "well\n"),
+        (&Method::GET, "/wire") => upgrade(request, Arc::clone(router)),
+        _ => text(StatusCode::NOT_FOUND, "nothing here\n"),
+    }
+}
+
+fn upgrade(mut request: Request<Incoming>, router: Arc<Router>) -> Answer {
+    if !is_same_host(request.headers()) {
+        return text(StatusCode::FORBIDDEN, "a page of another host\n");
+    }
+    let Ok(response) = create_response_with_body(&request, Full::default) else {
+        return text(StatusCode::BAD_REQUEST, "no handshake of a WebSocket\n");
+    };
+    tokio::spawn(async move {
+        match hyper::upgrade::on(&mut request).await {
+            Ok(upgraded) => {
+                // What hyper has read too far is read from it first.
+                let stream = TokioStream::new(TokioIo::new(upgraded));
+                let config = WsConfig::default();
+                serve_wire(
+                    WsStream::new(stream, WsRole::Server, Bytes::new(), &config),
+                    &router,
+                )
+                .await;
+            }
+            Err(error) => eprintln!("the connection was not to be had: {error}"),
+        }
+    });
+    response
+}
+
+async fn serve_wire(stream: impl ByteStream, router: &Router) {
+    let (connection, driver) = Connection::new(stream, Role::Acceptor, Config::default());
+    driver.spawn();
+    if let Err(error) = router.serve(&connection).await {
+        eprintln!("{error}");
+    }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = Response::new(Full::from(text));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// Only browsers send an `Origin`.
+fn is_same_host(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let origin = origin.to_str().ok();
+    let page = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+    page.is_some()
+        && page
+            == headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+}
+
+async fn echo(mut channel: Channel<String, String>) -> Result<(), ChannelError> {
+    while let Some(word) = channel.recv().await? {
+        channel.send(&word).await?;
+    }
+    channel.finish();
+    Ok(())
+}
