@@ -9,6 +9,7 @@ use futures_util::task::AtomicWaker;
 
 use super::driver::Engine;
 use super::machine::{Machine, Wake};
+use super::places::Places;
 use crate::runtime::SharedRuntime;
 use crate::transport::ConnectionInfo;
 
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) info: ConnectionInfo,
     pub(crate) runtime: SharedRuntime,
     pub(crate) events: Events,
+    pub(crate) places: Arc<Places>,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl Shared {
             info,
             runtime,
             events: Events::default(),
+            places: Arc::default(),
         })
     }
 

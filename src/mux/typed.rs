@@ -164,17 +164,8 @@ impl<T: Serialize> Sender<T> {
     pub async fn send(&mut self, value: &T) -> Result<(), ChannelError> {
         let mut large = Bytes::new();
         poll_fn(|context| {
-            if !large.is_empty() {
-                return self.raw.poll_send(context, &mut large);
-            }
-            with_scratch(|scratch| {
-                encode(value, scratch, self.max)?;
-                if scratch.len() <= COPY_UP_TO {
-                    return self.raw.poll_send_copy(context, scratch);
-                }
-                large = scratch.split().freeze();
-                self.raw.poll_send(context, &mut large)
-            })
+            self.raw
+                .poll_send_value(context, value, &mut large, self.max)
         })
         .await
     }
@@ -200,6 +191,29 @@ impl<T: DeserializeOwned> Receiver<T> {
                 .poll_recv_with(context, |body| codec::decode(body, max))
         )?;
         Poll::Ready(decoded.transpose().map_err(Into::into))
+    }
+}
+
+impl RawSender {
+    /// Sends a value; one that is `large` is encoded once and kept there while it waits for room.
+    pub(crate) fn poll_send_value<T: Serialize>(
+        &mut self,
+        context: &mut Context<'_>,
+        value: &T,
+        large: &mut Bytes,
+        max: MaxMessageSize,
+    ) -> Poll<Result<(), ChannelError>> {
+        if !large.is_empty() {
+            return self.poll_send(context, large);
+        }
+        with_scratch(|scratch| {
+            encode(value, scratch, max)?;
+            if scratch.len() <= COPY_UP_TO {
+                return self.poll_send_copy(context, scratch);
+            }
+            *large = scratch.split().freeze();
+            self.poll_send(context, large)
+        })
     }
 }
 

@@ -142,17 +142,15 @@ impl Machine {
                 return;
             };
             let round_trip = self.round_trip();
-            let limits = Limits {
-                first: self.config.window,
-                max: self.config.max_window,
-                max_starved: self
-                    .config
-                    .window
-                    .saturating_mul(4)
-                    .min(self.config.max_window),
-            };
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
+            };
+            let (first, max) = (self.config.window, self.config.max_window);
+            let max = max.min(slot.receiving.max_window);
+            let limits = Limits {
+                first: first.min(max),
+                max,
+                max_starved: first.saturating_mul(4).min(max),
             };
             let control = std::mem::take(&mut slot.control);
             let channel = slot.number;

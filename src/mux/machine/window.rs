@@ -132,6 +132,11 @@ impl ReceiveWindow {
         self.window.saturating_sub(window) as usize + self.reserved as usize
     }
 
+    /// Makes a window smaller of which the peer was told no more than [`FLOOR_WINDOW`].
+    pub(crate) fn limit(&mut self, most: u32) {
+        self.window = self.window.min(most.max(FLOOR_WINDOW));
+    }
+
     /// The peer has been told of the whole window.
     pub(crate) fn open_fully(&mut self) {
         self.outstanding = self
