@@ -1,0 +1,7 @@
+//! Sessions: protocols whose order the compiler checks, over connections.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod protocols;
+mod steps;
