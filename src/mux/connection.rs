@@ -247,6 +247,10 @@ impl Connection {
         }
     }
 
+    pub(super) fn runtime(&self) -> &SharedRuntime {
+        &self.shared.runtime
+    }
+
     /// Takes one of `most` places for work of a kind on this connection, if one is free.
     pub(crate) fn occupy(&self, kind: &'static str, most: usize) -> Option<Place> {
         Place::take(&self.shared.places, kind, most)

@@ -10,7 +10,7 @@ use super::connection::{Connection, IncomingChannel};
 use super::error::ConnectionError;
 use super::raw::RawChannel;
 use super::typed::Channel;
-use crate::runtime::{self, MaybeSend, MaybeSync, Task};
+use crate::runtime::{MaybeSend, MaybeSync, Task};
 
 /// Which handler speaks which protocol, by name.
 ///
@@ -97,7 +97,7 @@ impl Router {
         self
     }
 
-    /// Accepts the channels of a connection until it ends.
+    /// Accepts the channels of a connection until it ends; handlers run on the connection's runtime.
     ///
     /// A channel for another protocol is refused with [`Code::UNKNOWN_PROTOCOL`].
     ///
@@ -109,7 +109,7 @@ impl Router {
     ///
     /// Channels that were accepted go on when this is cancelled.
     pub async fn serve(&self, connection: &Connection) -> Result<(), ConnectionError> {
-        let runtime = runtime::current();
+        let runtime = connection.runtime();
         while let Some(channel) = connection.accept().await? {
             if let Some(task) = self.handle(channel) {
                 runtime.spawn(task);
