@@ -3,5 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod faults;
+mod openings;
 mod protocols;
 mod steps;
