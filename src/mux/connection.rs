@@ -318,7 +318,8 @@ impl IncomingChannel {
 
     /// Accepts the channel as one of raw messages.
     pub fn accept_raw(self) -> RawChannel {
-        self.accept_with_window(u32::MAX)
+        self.shared.with(|state| state.machine.accept(self.key));
+        self.channel
     }
 
     /// Accepts a channel of which at most so many bytes are ever unread, and one message.

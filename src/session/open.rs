@@ -24,14 +24,14 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: 64,
+            sessions: 128,
             queued_bytes: 256 * 1024,
         }
     }
 }
 
 impl Limits {
-    /// The sessions of the protocol that are served at once on one connection. Default 64; further ones
+    /// The sessions of the protocol that are served at once on one connection. Default 128; further ones
     /// are refused with [`Code::REFUSED`].
     #[must_use]
     pub fn sessions(mut self, sessions: usize) -> Self {

@@ -54,6 +54,9 @@ pub trait State: Sized + 'static {
     const DEADLINE: Duration;
     /// The largest message, in bytes of its encoding without the tag.
     const MAX_SIZE: usize;
+    /// Whether the session is over.
+    #[doc(hidden)]
+    const IS_END: bool = false;
 }
 
 /// A state in which this side sends the next message.
@@ -102,6 +105,7 @@ impl<S: Side> State for End<S> {
     const NAME: &'static str = super::table::END;
     const DEADLINE: Duration = Duration::MAX;
     const MAX_SIZE: usize = 0;
+    const IS_END: bool = true;
 }
 
 mod sealed {

@@ -44,7 +44,8 @@ impl Untyped {
         let mut large = Bytes::new();
         let sent = poll_fn(|context| {
             let (sender, receiver) = self.channel.halves();
-            if receiver.take_unanswered() {
+            // The last message is not written at once: the FINISH that follows can go with it.
+            if receiver.take_unanswered() && !S::Next::IS_END {
                 sender.note_answering();
             }
             if let Poll::Ready(sent) = sender.poll_send_value(context, &tagged, &mut large, max) {
