@@ -7,3 +7,4 @@ mod faults;
 mod openings;
 mod protocols;
 mod steps;
+mod vectors;
