@@ -3,8 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod enumeration;
 mod faults;
 mod openings;
 mod protocols;
 mod steps;
 mod vectors;
+mod walks;
