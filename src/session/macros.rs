@@ -129,6 +129,8 @@ macro_rules! protocol {
                 }),+),+],
             );
 
+            const _: () = TABLE.validate();
+
             impl __session::Protocol for $protocol {
                 const TABLE: &'static __session::Table = &TABLE;
                 type Client = $crate::__first!(Client $($state)+);

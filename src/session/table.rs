@@ -67,23 +67,14 @@ pub enum Turn {
 }
 
 impl Table {
-    /// Checks a table; at compile time a fault is a compiler's error.
-    ///
-    /// # Panics
-    ///
-    /// With a sentence about the first fault that there is.
+    /// A table as it is written, which [`validate`](Self::validate) has to see.
+    #[doc(hidden)]
     pub const fn new(
         name: &'static str,
         version: u32,
         states: &'static [Row],
         edges: &'static [Edge],
     ) -> Self {
-        if let Err(fault) = check::name(name) {
-            panic!("{}", fault.as_str());
-        }
-        if let Err(fault) = check::states(states, edges) {
-            panic!("{}", fault.as_str());
-        }
         let fingerprint = fingerprint(version, states, edges);
         let wire_name = Text::new().and(name).and("#").and_hexadecimal(fingerprint);
         Self {
@@ -96,7 +87,21 @@ impl Table {
         }
     }
 
-    /// Whether states and messages make a protocol, as [`new`](Self::new) demands.
+    /// Sees to it that the table is a protocol; in a constant, a fault is a compiler's error.
+    ///
+    /// # Panics
+    ///
+    /// With a sentence about the first fault that there is.
+    pub const fn validate(&self) {
+        if let Err(fault) = check::name(self.name) {
+            panic!("{}", fault.as_str());
+        }
+        if let Err(fault) = check::states(self.states, self.edges) {
+            panic!("{}", fault.as_str());
+        }
+    }
+
+    /// Whether states and messages make a protocol, as [`validate`](Self::validate) demands.
     ///
     /// # Errors
     ///

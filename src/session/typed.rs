@@ -58,7 +58,8 @@ impl<S: State> Session<S> {
     }
 }
 
-impl<S: Speaks> Session<S> {
+// The bounds are on the methods, so that the compiler says their sentences.
+impl<S: State> Session<S> {
     /// Sends a message, answers the session in the next state.
     ///
     /// Waits only while the channel's send buffer is full, and that no longer than the state's deadline.
@@ -73,7 +74,7 @@ impl<S: Speaks> Session<S> {
     /// Dropping the future resets the session.
     pub async fn send<Message>(self, message: Message) -> Result<Session<S::Next>, SessionError>
     where
-        S: Carries<Message>,
+        S: Speaks + Carries<Message>,
         Message: Serialize,
     {
         let mut untyped = self.into_untyped();
@@ -82,9 +83,7 @@ impl<S: Speaks> Session<S> {
             Err(error) => Err(ended(untyped, error)),
         }
     }
-}
 
-impl<S: Listens> Session<S> {
     /// Receives the peer's message, with the session in the state that follows it.
     ///
     /// Waits no longer than the state's deadline, which runs from the first time that this side waits in
@@ -98,12 +97,18 @@ impl<S: Listens> Session<S> {
     ///
     /// Dropping the future resets the session. To wait along with other things, wait for
     /// [`ready`](Self::ready).
-    pub async fn recv(self) -> Result<S, SessionError> {
+    pub async fn recv(self) -> Result<S, SessionError>
+    where
+        S: Listens,
+    {
         self.receive(None).await
     }
 
     /// As [`recv`](Self::recv), and waits no longer than `within`.
-    pub async fn recv_within(self, within: Duration) -> Result<S, SessionError> {
+    pub async fn recv_within(self, within: Duration) -> Result<S, SessionError>
+    where
+        S: Listens,
+    {
         self.receive(Some(within)).await
     }
 
@@ -117,11 +122,17 @@ impl<S: Listens> Session<S> {
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing: it is made for `select!`.
-    pub async fn ready(&mut self) -> Result<(), SessionError> {
+    pub async fn ready(&mut self) -> Result<(), SessionError>
+    where
+        S: Listens,
+    {
         self.untyped.inside().ready::<S>().await
     }
 
-    async fn receive(self, within: Option<Duration>) -> Result<S, SessionError> {
+    async fn receive(self, within: Option<Duration>) -> Result<S, SessionError>
+    where
+        S: Listens,
+    {
         let mut untyped = self.into_untyped();
         match untyped.receive::<S>(within).await {
             Ok(mut state) => {

@@ -242,7 +242,11 @@ fn a_name_fits_on_the_wire_or_is_refused() {
     let of = |name: &'static str| {
         let row: &'static [Row] = Box::leak(Box::new([row("A")]));
         let edges: &'static [Edge] = Box::leak(Box::new([edge("A", 0, "One", "End")]));
-        std::panic::catch_unwind(|| Table::new(name, 1, row, edges).wire_name().len())
+        std::panic::catch_unwind(|| {
+            let table = Table::new(name, 1, row, edges);
+            table.validate();
+            table.wire_name().len()
+        })
     };
     let longest: &'static str = "n".repeat(238).leak();
     assert_eq!(of(longest).expect("238 bytes fit"), 255);
