@@ -78,7 +78,7 @@ impl<S: State> Session<S> {
         Message: Serialize,
     {
         let mut untyped = self.into_untyped();
-        match untyped.send::<S, Message>(&message).await {
+        match untyped.send::<S, Message>(message).await {
             Ok(()) => Ok(Session::of(untyped)),
             Err(error) => Err(ended(untyped, error)),
         }

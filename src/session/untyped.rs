@@ -37,13 +37,15 @@ impl Untyped {
     /// Sends a message of the state `S`.
     pub(super) async fn send<S: Carries<M>, M: Serialize>(
         &mut self,
-        message: &M,
+        message: M,
     ) -> Result<(), SessionError> {
         let max = MaxMessageSize::new(S::MAX_SIZE.saturating_add(1)).unwrap_or_default();
         let tagged = (S::TAG, message);
         let mut large = Bytes::new();
-        let sent = poll_fn(|context| {
-            let (sender, receiver) = self.channel.halves();
+        let untyped = &mut *self;
+        // The message moves in: borrowed, it would have to be `Sync`.
+        let sent = poll_fn(move |context| {
+            let (sender, receiver) = untyped.channel.halves();
             // The last message is not written at once: the FINISH that follows can go with it.
             if receiver.take_unanswered() && !S::Next::IS_END {
                 sender.note_answering();
@@ -51,7 +53,7 @@ impl Untyped {
             if let Poll::Ready(sent) = sender.poll_send_value(context, &tagged, &mut large, max) {
                 return Poll::Ready(sent.map_err(|error| unsent::<S>(S::TAG, error)));
             }
-            self.poll_late(context, S::NAME, S::DEADLINE).map(Err)
+            untyped.poll_late(context, S::NAME, S::DEADLINE).map(Err)
         });
         sent.await?;
         self.deadline = None;

@@ -3,10 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cancellation;
 mod enumeration;
 mod faults;
+mod isolation;
 mod openings;
 mod protocols;
+mod seed;
 mod steps;
 mod vectors;
 mod walks;
