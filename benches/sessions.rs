@@ -110,7 +110,7 @@ fn nanoseconds(since: Instant, steps: u32) -> f64 {
 /// Allocations for one request and answer, those of other threads not counted.
 fn allocations(act: impl FnOnce()) -> f64 {
     let counted = allocation_counter::measure(act);
-    counted.count_total as f64 / f64::from(STEPS)
+    u32::try_from(counted.count_total).map_or(f64::NAN, f64::from) / f64::from(STEPS)
 }
 
 fn payload() -> Vec<u8> {

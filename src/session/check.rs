@@ -16,37 +16,37 @@ const MAX_SIZE: usize = 1024 * 1024 * 1024;
 type Set = [bool; MOST];
 
 /// The place of the state that an edge leads to; this for the end.
-const END_PLACE: u16 = u16::MAX;
+const END_PLACE: usize = usize::MAX;
 
-/// Whether a protocol may have that name.
-pub(super) const fn name(name: &str) -> Result<(), Fault> {
+/// What is wrong with a protocol's name, if anything is.
+pub(super) const fn name(name: &str) -> Option<Fault> {
     let bytes = name.as_bytes();
     if bytes.is_empty() {
-        return Err(Fault::new().and("a protocol has a name"));
+        return Some(Fault::new().and("a protocol has a name"));
     }
     if bytes.len() > MAX_NAME {
         let fault = Fault::new().and("the name of a protocol has at most ");
-        return Err(fault.and_number(MAX_NAME as u32).and(" bytes"));
+        return Some(fault.and_number(MAX_NAME as u64).and(" bytes"));
     }
     let mut index = 0;
     while index < bytes.len() {
         if bytes[index] == b'#' {
-            return Err(Fault::new().and("the name of a protocol has no `#`"));
+            return Some(Fault::new().and("the name of a protocol has no `#`"));
         }
         index += 1;
     }
-    Ok(())
+    None
 }
 
-/// Whether states and messages make a protocol.
-pub(super) const fn states(states: &[Row], edges: &[Edge]) -> Result<(), Fault> {
+/// Why states and messages make no protocol, if they make none.
+pub(super) const fn states(states: &[Row], edges: &[Edge]) -> Option<Fault> {
     if states.is_empty() {
-        return Err(Fault::new().and("a protocol has a state to begin in"));
+        return Some(Fault::new().and("a protocol has a state to begin in"));
     }
     if states.len() > MOST || edges.len() > MOST {
         let fault = Fault::new().and("a protocol has at most ");
-        let fault = fault.and_number(MOST as u32);
-        return Err(fault.and(" states and as many messages"));
+        let fault = fault.and_number(MOST as u64);
+        return Some(fault.and(" states and as many messages"));
     }
     let (mut from, mut to) = ([0; MOST], [0; MOST]);
     let mut index = 0;
@@ -57,18 +57,16 @@ pub(super) const fn states(states: &[Row], edges: &[Edge]) -> Result<(), Fault> 
                 from[index] = start;
                 to[index] = end;
             }
-            (Some(_), None) => return Err(unknown(edge.to)),
-            _ => return Err(unknown(edge.from)),
+            (Some(_), None) => return Some(unknown(edge.to)),
+            _ => return Some(unknown(edge.from)),
         }
         index += 1;
     }
-    match duplicate_state(states) {
-        Some(fault) => return Err(fault),
-        None => {}
+    if let Some(fault) = duplicate_state(states) {
+        return Some(fault);
     }
-    match duplicate_message(edges, &from) {
-        Some(fault) => return Err(fault),
-        None => {}
+    if let Some(fault) = duplicate_message(edges, &from) {
+        return Some(fault);
     }
     let reached = reached(states.len(), edges.len(), &from, &to);
     let ending = ending(edges.len(), &from, &to);
@@ -77,21 +75,21 @@ pub(super) const fn states(states: &[Row], edges: &[Edge]) -> Result<(), Fault> 
         let sentence = Fault::new().and("state `").and(states[row].state);
         if !reached[row] {
             let sentence = sentence.and("` is unreachable: no messages lead to it from `");
-            return Err(sentence.and(states[0].state).and("`, the first state"));
+            return Some(sentence.and(states[0].state).and("`, the first state"));
         }
         if !ending[row] {
             let sentence = sentence.and("` has no way to `End`: ");
-            return Err(sentence.and("a session in it could never be closed"));
+            return Some(sentence.and("a session in it could never be closed"));
         }
         if states[row].deadline.is_zero() {
-            return Err(sentence.and("` has a deadline of no time"));
+            return Some(sentence.and("` has a deadline of no time"));
         }
         if states[row].max_size > MAX_SIZE {
-            return Err(sentence.and("` has messages of more than 1 GiB"));
+            return Some(sentence.and("` has messages of more than 1 GiB"));
         }
         row += 1;
     }
-    Ok(())
+    None
 }
 
 const fn unknown(state: &str) -> Fault {
@@ -99,14 +97,14 @@ const fn unknown(state: &str) -> Fault {
     sentence.and("` is not in the table")
 }
 
-const fn place_of(states: &[Row], name: &str) -> Option<u16> {
+const fn place_of(states: &[Row], name: &str) -> Option<usize> {
     if equal(name, END) {
         return Some(END_PLACE);
     }
     let mut row = 0;
     while row < states.len() {
         if equal(states[row].state, name) {
-            return Some(row as u16);
+            return Some(row);
         }
         row += 1;
     }
@@ -118,7 +116,7 @@ const fn duplicate_state(states: &[Row]) -> Option<Fault> {
     while row < states.len() {
         let state = states[row].state;
         let is_first = match place_of(states, state) {
-            Some(place) => place as usize == row,
+            Some(place) => place == row,
             None => false,
         };
         if !is_first {
@@ -131,7 +129,7 @@ const fn duplicate_state(states: &[Row]) -> Option<Fault> {
 }
 
 /// Messages of one state differ by their tags and by their names.
-const fn duplicate_message(edges: &[Edge], from: &[u16; MOST]) -> Option<Fault> {
+const fn duplicate_message(edges: &[Edge], from: &[usize; MOST]) -> Option<Fault> {
     let mut one = 0;
     while one < edges.len() {
         let mut other = 0;
@@ -140,7 +138,7 @@ const fn duplicate_message(edges: &[Edge], from: &[u16; MOST]) -> Option<Fault> 
                 let (later, earlier) = (&edges[one], &edges[other]);
                 let sentence = Fault::new().and("state `").and(later.from);
                 if later.tag == earlier.tag {
-                    let sentence = sentence.and("` has the tag ").and_number(later.tag as u32);
+                    let sentence = sentence.and("` has the tag ").and_number(later.tag as u64);
                     let sentence = sentence.and(" twice: for `").and(earlier.message);
                     return Some(sentence.and("` and `").and(later.message).and("`"));
                 }
@@ -157,7 +155,7 @@ const fn duplicate_message(edges: &[Edge], from: &[u16; MOST]) -> Option<Fault> 
 }
 
 /// The states that a session can come to.
-const fn reached(states: usize, edges: usize, from: &[u16; MOST], to: &[u16; MOST]) -> Set {
+const fn reached(states: usize, edges: usize, from: &[usize; MOST], to: &[usize; MOST]) -> Set {
     let mut set = [false; MOST];
     set[0] = states > 0;
     let mut grows = true;
@@ -165,9 +163,9 @@ const fn reached(states: usize, edges: usize, from: &[u16; MOST], to: &[u16; MOS
         grows = false;
         let mut index = 0;
         while index < edges {
-            let (start, end) = (from[index] as usize, to[index]);
-            if set[start] && end != END_PLACE && !set[end as usize] {
-                set[end as usize] = true;
+            let (start, end) = (from[index], to[index]);
+            if set[start] && end != END_PLACE && !set[end] {
+                set[end] = true;
                 grows = true;
             }
             index += 1;
@@ -177,15 +175,15 @@ const fn reached(states: usize, edges: usize, from: &[u16; MOST], to: &[u16; MOS
 }
 
 /// The states from which a session can come to its end.
-const fn ending(edges: usize, from: &[u16; MOST], to: &[u16; MOST]) -> Set {
+const fn ending(edges: usize, from: &[usize; MOST], to: &[usize; MOST]) -> Set {
     let mut set = [false; MOST];
     let mut grows = true;
     while grows {
         grows = false;
         let mut index = 0;
         while index < edges {
-            let (start, end) = (from[index] as usize, to[index]);
-            if !set[start] && (end == END_PLACE || set[end as usize]) {
+            let (start, end) = (from[index], to[index]);
+            if !set[start] && (end == END_PLACE || set[end]) {
                 set[start] = true;
                 grows = true;
             }

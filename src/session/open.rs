@@ -189,11 +189,10 @@ fn mismatch(opened: &str, table: &Table) -> Option<(Code, String)> {
 }
 
 fn report(fault: &Fault, protocol: &str, connection: &Connection) {
-    match fault.ends_connection() {
-        Some(code) => {
-            tracing::warn!(%fault, protocol, "a session ended its connection");
-            connection.close(code, &fault.to_string());
-        }
-        None => tracing::debug!(%fault, protocol, "a session failed"),
+    if let Some(code) = fault.ends_connection() {
+        tracing::warn!(%fault, protocol, "a session ended its connection");
+        connection.close(code, &fault.to_string());
+    } else {
+        tracing::debug!(%fault, protocol, "a session failed");
     }
 }

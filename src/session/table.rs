@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::check::{self, Fault};
+use super::check;
 use super::text::Text;
 use crate::mux::MAX_PROTOCOL_NAME;
 
@@ -93,10 +93,10 @@ impl Table {
     ///
     /// With a sentence about the first fault that there is.
     pub const fn validate(&self) {
-        if let Err(fault) = check::name(self.name) {
+        if let Some(fault) = check::name(self.name) {
             panic!("{}", fault.as_str());
         }
-        if let Err(fault) = check::states(self.states, self.edges) {
+        if let Some(fault) = check::states(self.states, self.edges) {
             panic!("{}", fault.as_str());
         }
     }
@@ -107,7 +107,10 @@ impl Table {
     ///
     /// A sentence about the first fault that there is.
     pub fn check(states: &[Row], edges: &[Edge]) -> Result<(), String> {
-        check::states(states, edges).map_err(|fault: Fault| fault.as_str().to_owned())
+        match check::states(states, edges) {
+            Some(fault) => Err(fault.as_str().to_owned()),
+            None => Ok(()),
+        }
     }
 
     /// What the Open frame of a session calls the protocol: its name, `#` and the fingerprint.
@@ -125,7 +128,7 @@ impl fmt::Debug for Table {
             .field("states", &self.states)
             .field("edges", &self.edges)
             .field("fingerprint", &self.fingerprint)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,7 +189,7 @@ impl Fnv {
     }
 
     const fn number(self, number: u32) -> Self {
-        self.text(Text::<10>::new().and_number(number).as_str())
+        self.text(Text::<10>::new().and_number(number as u64).as_str())
     }
 }
 

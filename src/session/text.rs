@@ -35,7 +35,7 @@ impl<const SIZE: usize> Text<SIZE> {
     }
 
     /// Adds a number in decimal.
-    pub(super) const fn and_number(mut self, number: u32) -> Self {
+    pub(super) const fn and_number(mut self, number: u64) -> Self {
         if number >= 10 {
             self = self.and_number(number / 10);
         }

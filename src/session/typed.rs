@@ -80,7 +80,7 @@ impl<S: State> Session<S> {
         let mut untyped = self.into_untyped();
         match untyped.send::<S, Message>(message).await {
             Ok(()) => Ok(Session::of(untyped)),
-            Err(error) => Err(ended(untyped, error)),
+            Err(error) => Err(untyped.ended(error)),
         }
     }
 
@@ -139,7 +139,7 @@ impl<S: State> Session<S> {
                 *state.vacancy() = Vacancy(Some(untyped));
                 Ok(state)
             }
-            Err(error) => Err(ended(untyped, error)),
+            Err(error) => Err(untyped.ended(error)),
         }
     }
 }
@@ -183,14 +183,6 @@ impl Vacancy {
     fn inside(&mut self) -> &mut Untyped {
         self.0.as_mut().expect(VACANT)
     }
-}
-
-/// Tells the peer why the session is over, if it does not know.
-fn ended(untyped: Box<Untyped>, error: SessionError) -> SessionError {
-    if let Some(code) = error.last_word() {
-        untyped.reset(code, &error.to_string());
-    }
-    error
 }
 
 impl<S: State> fmt::Debug for Session<S> {

@@ -69,10 +69,10 @@ impl Untyped {
         let mut tightens = within.is_some();
         let received = poll_fn(|context| {
             let (_, receiver) = self.channel.halves();
-            let received = receiver.poll_recv_with(context, |message| {
+            let polled = receiver.poll_recv_with(context, |message| {
                 S::decode(Encoded::new(message, S::MAX_SIZE)?)
             });
-            match received {
+            match polled {
                 Poll::Ready(Ok(Some(decoded))) => Poll::Ready(decoded.map_err(undecoded::<S>)),
                 Poll::Ready(Ok(None)) => {
                     Poll::Ready(Err(SessionError::Finished { state: S::NAME }))
@@ -119,6 +119,14 @@ impl Untyped {
     /// Ends the session, and says why.
     pub(super) fn reset(self, code: Code, reason: &str) {
         self.channel.reset(code, reason);
+    }
+
+    /// Tells the peer why the session is over, if it does not know.
+    pub(super) fn ended(self, error: SessionError) -> SessionError {
+        if let Some(code) = error.last_word() {
+            self.reset(code, &error.to_string());
+        }
+        error
     }
 
     /// Ready, with the error that it is, when the time in the state is up.

@@ -127,8 +127,7 @@ fn a_message_that_cannot_be_decoded_ends_the_session_with_its_tag() {
 #[test]
 fn a_message_above_the_connections_limit_ends_the_session_alone() {
     let stage = Stage::default();
-    let (here, _) = (Config::default(), ());
-    let (here, there) = stage.pair(64 * KIB, &here.max_message_size(2 * KIB));
+    let (here, there) = stage.pair(64 * KIB, &Config::default().max_message_size(2 * KIB));
     let (mut client, server) = stage.run(opened(&here, &there));
     let refused = stage.run(client.send(vec![0; 2 * KIB + 1].into()));
     assert!(matches!(

@@ -131,8 +131,8 @@ fn three_every_answer_of_a_choice_arrives_as_itself() {
 fn four_an_abort_reaches_the_peer_and_opens_nothing_anew() {
     let stage = Stage::default();
     let (here, there) = stage.pair(64 * KIB, &Config::default());
-    let handled = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&handled);
+    let opened_here = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&opened_here);
     let handler = move |session: Session<Idle<Server>>| {
         counted.fetch_add(1, Ordering::SeqCst);
         async move {
@@ -159,7 +159,11 @@ fn four_an_abort_reaches_the_peer_and_opens_nothing_anew() {
     let told = stage.run(raw.recv()).expect_err("the abort");
     assert!(told.to_string().contains("bad points"), "{told}");
     stage.settle();
-    assert_eq!(handled.load(Ordering::SeqCst), 1, "one session was opened");
+    assert_eq!(
+        opened_here.load(Ordering::SeqCst),
+        1,
+        "one session was opened"
+    );
 }
 
 #[test]

@@ -288,7 +288,7 @@ fn a_session_dropped_in_any_state_is_reset() {
     let (client, server) = stage.run(opened(&here, &there));
     drop(server);
     let error = stage.run(async { client.send(RequestNext).await?.recv().await });
-    assert_reset(error.expect_err("dropped at the start"));
+    assert_reset(&error.expect_err("dropped at the start"));
 
     let (client, server) = stage.run(opened(&here, &there));
     let client = stage.run(client.send(Done)).expect("sent");
@@ -304,7 +304,7 @@ fn a_session_dropped_in_any_state_is_reset() {
     assert_eq!(here.statistics().open_channels, 0);
 }
 
-fn assert_reset(error: SessionError) {
+fn assert_reset(error: &SessionError) {
     assert!(
         matches!(
             error,
@@ -330,7 +330,7 @@ fn a_question_that_was_given_up_resets_the_session_alone() {
         panic!("it asked for the next");
     };
     assert_reset(
-        stage
+        &stage
             .run(server.send(Backward(1)))
             .expect_err("nobody is there"),
     );
