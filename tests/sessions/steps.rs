@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::{FutureExt, join};
 use sessionwire::session::{Client, End, Server};
-use sessionwire::{Code, Config, Connection, Session, SessionError};
+use sessionwire::{Channel, Code, Config, Connection, Session, SessionError};
 
 use crate::protocols::once::{Answering, Asking, Double};
 use crate::protocols::stream::{Blocks, Deciding, Streaming};
@@ -401,4 +401,63 @@ fn a_session_is_small() {
     assert!(size_of::<Session<Idle<Client>>>() <= 32);
     assert_eq!(size_of::<Session<Idle<Client>>>(), size_of::<usize>());
     assert!(size_of::<SessionError>() <= 64);
+}
+
+#[test]
+fn a_step_allocates_no_more_than_a_plain_channel_does() {
+    const STEPS: u64 = 200;
+    let stage = Stage::default();
+    let (here, there) = stage.pair(64 * KIB, &Config::default());
+    let (client, server) = stage.run(opened(&here, &there));
+    let (mut client, mut server) = (Some(client), Some(server));
+    let mut by_session = || {
+        let both = async {
+            let asking = client.take().expect("it").send(Find(vec![])).await?;
+            let Idle::Find(_, server) = server.take().expect("it").recv().await? else {
+                panic!("it asks for a point");
+            };
+            let answered = server.send(NotFound).await?;
+            let Asked::NotFound(_, asked) = asking.recv().await? else {
+                panic!("it is not found");
+            };
+            Ok::<_, SessionError>((asked, answered))
+        };
+        let (asked, answered) = stage.run(both).expect("an answer");
+        (client, server) = (Some(asked), Some(answered));
+    };
+    let mut one: Channel<(u8, Find), (u8, NotFound)> = stage.run(here.open("plain")).expect("it");
+    let incoming = stage.run(there.accept()).expect("alive").expect("it");
+    let mut other: Channel<(u8, NotFound), (u8, Find)> = incoming.accept();
+    let mut by_channel = || {
+        let both = async {
+            one.send(&(0, Find(vec![]))).await?;
+            other.recv().await?;
+            other.send(&(1, NotFound)).await?;
+            one.recv().await
+        };
+        stage.run(both).expect("an answer");
+    };
+    let mut count = |act: &mut dyn FnMut()| {
+        // Once without counting, for what is allocated once.
+        act();
+        let counted = allocation_counter::measure(|| (0..STEPS).for_each(|_| act()));
+        counted.count_total
+    };
+    let (session, channel) = (count(&mut by_session), count(&mut by_channel));
+    assert!(session <= channel, "{session} and {channel} allocations");
+}
+
+#[test]
+fn the_table_can_be_looked_at() {
+    let edge = Sync::EDGES.first().expect("an edge");
+    assert_eq!(
+        (edge.from, edge.tag, edge.message, edge.to),
+        ("Idle", 0, "Find", "Asked")
+    );
+    assert_eq!(Sync::EDGES.len(), 10);
+    assert_eq!(
+        Double::mermaid(),
+        "stateDiagram-v2\n    [*] --> Asking\n    Asking --> Answering: Client Number\n    \
+         Answering --> End: Server Number\n    End --> [*]\n"
+    );
 }
