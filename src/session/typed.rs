@@ -22,6 +22,37 @@ use crate::mux::{Code, RawChannel};
 /// then: [`close`](Session::close) a session that came to its end.
 ///
 /// A message that is wrong, too large or cannot be decoded ends the session, and the peer is told.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use sessionwire::session::{Client, Server};
+/// use sessionwire::{Connection, Session, SessionError, protocol};
+///
+/// protocol! {
+///     Guess = "guess" version 1;
+///     Guessing: Client(secs(60), 8) { 0 Number: u32 => Judging }
+///     Judging: Server(secs(10), 8) { 0 Wrong: bool => Guessing, 1 Right: () => End }
+/// }
+///
+/// let (here, there) = Connection::pair();
+/// let session: Session<Guessing<Client>> = here.open_session(Guess).await?;
+/// let judging = session.send(7).await?;
+///
+/// let incoming = there.accept().await?.expect("a session");
+/// let judge: Session<Guessing<Server>> = incoming.accept_session(Guess)?;
+/// let Guessing::Number(number, judge) = judge.recv().await?;
+/// assert_eq!((number, judge.state()), (7, "Judging"));
+/// let _ = judge.abort("it is late");
+///
+/// match judging.recv().await {
+///     Ok(Judging::Wrong(too_high, _guessing)) => println!("too high: {too_high}"),
+///     Ok(Judging::Right((), session)) => session.close(),
+///     Err(SessionError::Reset { reason, .. }) => assert_eq!(&*reason, "it is late"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), sessionwire::Error>(())
+/// # }).unwrap();
+/// ```
 #[must_use = "a session that is dropped is reset: `close` it at its end"]
 pub struct Session<S> {
     untyped: Vacancy,
