@@ -2,6 +2,7 @@ use thiserror::Error;
 
 use crate::codec::CodecError;
 use crate::mux::{ChannelError, ConnectionError, OpenError, SendError};
+use crate::session::SessionError;
 use crate::transport::TransportError;
 
 /// Any error of this crate, for programs that treat them alike.
@@ -25,6 +26,9 @@ pub enum Error {
     /// A channel cannot go on.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// A session ended before its end.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 impl From<SendError> for Error {

@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod mux;
 pub mod runtime;
+pub mod session;
 pub mod transport;
 
 mod error;
@@ -17,3 +18,4 @@ pub use self::mux::{
     IncomingChannel, Listener, OpenError, Priority, RawChannel, Role, Router, connect,
     connect_with, listen,
 };
+pub use self::session::{Session, SessionError};

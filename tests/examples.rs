@@ -84,6 +84,55 @@ fn two_protocols_share_a_connection() {
 }
 
 #[test]
+fn a_follower_survives_rollbacks_and_waiting_over_every_transport() {
+    let expected: String = (1..=7)
+        .map(|height| format!("forward to {height}\n"))
+        .chain(["back to 4\n".to_owned()])
+        .chain((5..=15).map(|height| format!("forward to {height}\n")))
+        .chain(["back to 12\n".to_owned()])
+        .chain((13..=20).map(|height| format!("forward to {height}\n")))
+        .chain(["followed to 20\n".to_owned()])
+        .collect();
+    let file = std::env::temp_dir().join(format!("sessionwire-blocks-{}", std::process::id()));
+    let unix = format!("unix://{}", file.display());
+    let endpoints = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/sync", &unix];
+    for endpoint in endpoints.iter().take(if cfg!(unix) { 3 } else { 2 }) {
+        let (_server, endpoint) = serve("block_sync", &["serve", endpoint]);
+        let followed = run("block_sync", &["follow", &endpoint]);
+        assert_eq!(followed, expected, "over {endpoint}");
+    }
+    std::fs::remove_file(file).ok();
+}
+
+#[test]
+fn a_follower_survives_a_server_that_stalls() {
+    let (_server, endpoint) = serve("block_sync", &["stall", "tcp://127.0.0.1:0"]);
+    let followed = run("block_sync", &["follow", &endpoint]);
+    let again = "nothing moved in state `Next` within 2s: again\n";
+    let there = "forward to 12\n".to_owned() + again;
+    assert!(followed.contains(&there), "{followed}");
+    assert!(followed.ends_with("followed to 20\n"), "{followed}");
+}
+
+#[test]
+fn two_nodes_are_client_and_server_of_each_other() {
+    let (_alice, endpoint) = serve("mutual", &["listen", "tcp://127.0.0.1:0", "alice"]);
+    let mut heard: Vec<String> = run("mutual", &["join", &endpoint, "bob"])
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    heard.sort();
+    let expected = [
+        "bob has answered alice",
+        "bob hears 1 from alice",
+        "bob hears 2 from alice",
+        "bob hears 3 from alice",
+        "bob meets alice",
+    ];
+    assert_eq!(heard, expected);
+}
+
+#[test]
 fn a_tunnel_carries_both_directions_and_their_ends() {
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = target.local_addr().unwrap().to_string();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sessionwire::Config;
+use sessionwire::session::Limits;
 use sessionwire::transport::{TransportConfig, WsConfig, WsText};
 
 #[test]
@@ -29,6 +30,26 @@ fn the_limits_of_a_websocket_are_those_in_the_code() {
         table("set on the `transport::WsConfig`"),
         fields(&format!("{:?}", WsConfig::default()))
     );
+}
+
+#[test]
+fn the_limits_of_sessions_are_those_in_the_code() {
+    assert_eq!(
+        table("set on `session::Limits`"),
+        fields(&format!("{:?}", Limits::default()))
+    );
+}
+
+#[test]
+fn the_diagram_is_the_one_of_the_program_above_it() {
+    use sessionwire::protocol;
+    protocol! {
+        Measure = "measure" version 1;
+        Idle: Client(secs(60), 4 * KIB) { 0 Text: String => Asked, 1 Bye: () => End }
+        Asked: Server(secs(10), 16) { 0 Length: u64 => Idle }
+    }
+    let readme = include_str!("../README.md");
+    assert!(readme.contains(&format!("```mermaid\n{}```", Measure::mermaid())));
 }
 
 #[test]

@@ -34,6 +34,12 @@ impl Code {
     pub const TIMED_OUT: Self = Self(11);
     /// All channel ids of this connection are used: dial again.
     pub const IDS_EXHAUSTED: Self = Self(12);
+    /// Both ends know the protocol by this name, but not by the same table.
+    pub const OTHER_TABLE: Self = Self(13);
+    /// A message that cannot come in the state that its session is in.
+    pub const UNEXPECTED: Self = Self(14);
+    /// The application gave the session up, for the reason that comes with it.
+    pub const ABORTED: Self = Self(15);
 
     /// The application's own code `number`, 256 higher on the wire.
     ///
@@ -77,6 +83,9 @@ impl fmt::Display for Code {
             Self::VERSION => "no common version",
             Self::TIMED_OUT => "timed out",
             Self::IDS_EXHAUSTED => "channel ids exhausted",
+            Self::OTHER_TABLE => "another table of the protocol",
+            Self::UNEXPECTED => "unexpected message",
+            Self::ABORTED => "aborted",
             _ => match self.as_application() {
                 Some(number) => return write!(formatter, "application code {number}"),
                 None => return write!(formatter, "code {}", self.0),

@@ -11,6 +11,7 @@ use super::config::{Config, NEVER};
 use super::driver::{Driver, Engine};
 use super::error::{ConnectionError, OpenError};
 use super::machine::Machine;
+use super::places::Place;
 use super::priority::Priority;
 use super::raw::RawChannel;
 use super::role::Role;
@@ -247,6 +248,15 @@ impl Connection {
         }
     }
 
+    pub(super) fn runtime(&self) -> &SharedRuntime {
+        &self.shared.runtime
+    }
+
+    /// Takes one of `most` places for work of a kind on this connection, if one is free.
+    pub(crate) fn occupy(&self, kind: &'static str, most: usize) -> Option<Place> {
+        Place::take(&self.shared.places, kind, most)
+    }
+
     /// Ends the connection at once; the peer is told `code` and `reason` (at most 128 bytes of it).
     pub fn close(&self, code: Code, reason: &str) {
         self.shared.with(|state| state.machine.close(code, reason));
@@ -316,6 +326,21 @@ impl IncomingChannel {
     pub fn accept_raw(self) -> RawChannel {
         self.shared.with(|state| state.machine.accept(self.key));
         self.channel
+    }
+
+    /// Accepts a channel of which at most so many bytes are ever unread, and one message.
+    pub(crate) fn accept_with_window(self, most: u32) -> RawChannel {
+        self.shared
+            .with(|state| state.machine.accept_with_window(self.key, most));
+        self.channel
+    }
+
+    /// The connection that the channel is part of.
+    pub fn connection(&self) -> Connection {
+        self.shared.add_handle();
+        Connection {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Refuses the channel, with a reason for the peer (at most 128 bytes of it go).

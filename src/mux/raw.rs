@@ -21,6 +21,7 @@ use super::pool::Pool;
 use super::shared::{Shared, State};
 use super::stream::ChannelStream;
 use crate::codec::MaxMessageSize;
+use crate::runtime::SharedRuntime;
 
 /// A conversation of raw messages over one connection: both directions of it.
 ///
@@ -63,6 +64,8 @@ pub struct RawSender {
     answering: bool,
     /// What was fed and not handed over yet; made for the first message that is fed.
     gathered: Option<Box<Gathered>>,
+    /// The length of the last value if it was a large one, a guess for the next.
+    pub(super) expected: usize,
 }
 
 /// Small messages that are fed gather here, so that the connection is locked once for many.
@@ -104,6 +107,7 @@ impl RawChannel {
                 handle: Handle::new(shared, key),
                 answering: false,
                 gathered: None,
+                expected: 0,
             },
             receiver: RawReceiver {
                 handle: Handle::new(shared, key),
@@ -192,6 +196,10 @@ impl RawChannel {
         ChannelStream::new(self)
     }
 
+    pub(crate) fn runtime(&self) -> &SharedRuntime {
+        &self.sender.handle.shared.runtime
+    }
+
     pub(super) fn max_message_size(&self) -> MaxMessageSize {
         let max = self
             .sender
@@ -201,7 +209,7 @@ impl RawChannel {
         MaxMessageSize::new(max as usize).unwrap_or_default()
     }
 
-    pub(super) fn halves(&mut self) -> (&mut RawSender, &mut RawReceiver) {
+    pub(crate) fn halves(&mut self) -> (&mut RawSender, &mut RawReceiver) {
         (&mut self.sender, &mut self.receiver)
     }
 }
@@ -352,7 +360,7 @@ impl RawSender {
         shared.with(flushed)
     }
 
-    pub(super) fn note_answering(&mut self) {
+    pub(crate) fn note_answering(&mut self) {
         self.answering = true;
     }
 }
@@ -384,7 +392,7 @@ impl RawReceiver {
     }
 
     /// Receives a message by looking at it.
-    pub(super) fn poll_recv_with<T>(
+    pub(crate) fn poll_recv_with<T>(
         &mut self,
         context: &mut Context<'_>,
         look: impl FnOnce(&[u8]) -> T,
@@ -400,12 +408,15 @@ impl RawReceiver {
 
     /// Whether a message that is sent now is the first after the last one that came: its answer,
     /// most likely, for which someone waits. What is sent after it is left to gather.
-    pub(super) fn take_unanswered(&mut self) -> bool {
+    pub(crate) fn take_unanswered(&mut self) -> bool {
         std::mem::take(&mut self.unanswered) && self.inbox.is_empty()
     }
 
     /// Ready with true when the inbox holds a message, with false at the end.
-    fn poll_messages(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, ChannelError>> {
+    pub(crate) fn poll_messages(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<bool, ChannelError>> {
         if !self.inbox.is_empty() {
             return Poll::Ready(Ok(true));
         }

@@ -10,7 +10,7 @@ use super::connection::{Connection, IncomingChannel};
 use super::error::ConnectionError;
 use super::raw::RawChannel;
 use super::typed::Channel;
-use crate::runtime::{self, MaybeSend, MaybeSync, Task};
+use crate::runtime::{MaybeSend, MaybeSync, Task};
 
 /// Which handler speaks which protocol, by name.
 ///
@@ -42,6 +42,8 @@ use crate::runtime::{self, MaybeSend, MaybeSync, Task};
 #[derive(Default, Clone)]
 pub struct Router {
     handlers: BTreeMap<String, Arc<dyn Handle>>,
+    /// By what stands before the `#` in a protocol's name.
+    families: BTreeMap<String, Arc<dyn Handle>>,
 }
 
 impl Router {
@@ -73,19 +75,29 @@ impl Router {
         Running: Future<Output = Result<(), Error>> + MaybeSend + 'static,
         Error: fmt::Display,
     {
-        let handle = move |channel: RawChannel| -> Task {
-            let running = handler(channel);
-            Box::pin(async move {
+        let handle = move |channel: IncomingChannel| -> Option<Task> {
+            let running = handler(channel.accept_raw());
+            Some(Box::pin(async move {
                 if let Err(error) = running.await {
                     tracing::debug!(%error, "a handler failed");
                 }
-            })
+            }))
         };
         self.handlers.insert(protocol.to_owned(), Arc::new(handle));
         self
     }
 
-    /// Accepts the channels of a connection until it ends.
+    /// Hands channels whose protocol is called `family`, or that and more after a `#`, to `handle`.
+    #[must_use]
+    pub(crate) fn on_family<Handler>(mut self, family: &str, handle: Handler) -> Self
+    where
+        Handler: Fn(IncomingChannel) -> Option<Task> + MaybeSend + MaybeSync + 'static,
+    {
+        self.families.insert(family.to_owned(), Arc::new(handle));
+        self
+    }
+
+    /// Accepts the channels of a connection until it ends; handlers run on the connection's runtime.
     ///
     /// A channel for another protocol is refused with [`Code::UNKNOWN_PROTOCOL`].
     ///
@@ -97,7 +109,7 @@ impl Router {
     ///
     /// Channels that were accepted go on when this is cancelled.
     pub async fn serve(&self, connection: &Connection) -> Result<(), ConnectionError> {
-        let runtime = runtime::current();
+        let runtime = connection.runtime();
         while let Some(channel) = connection.accept().await? {
             if let Some(task) = self.handle(channel) {
                 runtime.spawn(task);
@@ -106,14 +118,21 @@ impl Router {
         Ok(())
     }
 
-    /// Hands one channel to its handler, answers the handler's task; refuses it if there is none.
+    /// Hands one channel to its handler, answers the handler's task; none if the channel was refused.
     pub fn handle(&self, channel: IncomingChannel) -> Option<Task> {
-        let Some(handler) = self.handlers.get(channel.protocol()) else {
+        let Some(handler) = self.find(channel.protocol()) else {
             let reason = format!("no protocol {:?} here", channel.protocol());
             channel.refuse(Code::UNKNOWN_PROTOCOL, &reason);
             return None;
         };
-        Some(handler.handle(channel.accept_raw()))
+        handler.handle(channel)
+    }
+
+    fn find(&self, protocol: &str) -> Option<&Arc<dyn Handle>> {
+        let family = || protocol.split('#').next().unwrap_or_default();
+        self.handlers
+            .get(protocol)
+            .or_else(|| self.families.get(family()))
     }
 }
 
@@ -121,17 +140,21 @@ impl fmt::Debug for Router {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_list()
-            .entries(self.handlers.keys())
+            .entries(self.handlers.keys().chain(self.families.keys()))
             .finish()
     }
 }
 
+/// Accepts a channel and answers the task that serves it, or refuses it.
 trait Handle: MaybeSend + MaybeSync {
-    fn handle(&self, channel: RawChannel) -> Task;
+    fn handle(&self, channel: IncomingChannel) -> Option<Task>;
 }
 
-impl<Handler: Fn(RawChannel) -> Task + MaybeSend + MaybeSync> Handle for Handler {
-    fn handle(&self, channel: RawChannel) -> Task {
+impl<Handler> Handle for Handler
+where
+    Handler: Fn(IncomingChannel) -> Option<Task> + MaybeSend + MaybeSync,
+{
+    fn handle(&self, channel: IncomingChannel) -> Option<Task> {
         self(channel)
     }
 }

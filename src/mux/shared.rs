@@ -10,6 +10,7 @@ use futures_util::task::AtomicWaker;
 
 use super::driver::Engine;
 use super::machine::{Machine, Wake};
+use super::places::Places;
 use super::pool::Pool;
 use crate::runtime::SharedRuntime;
 use crate::transport::ConnectionInfo;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     /// For large messages.
     pub(crate) buffers: Pool<BytesMut>,
+    pub(crate) places: Arc<Places>,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,7 @@ impl Shared {
             info,
             runtime,
             events: Events::default(),
+            places: Arc::default(),
         })
     }
 

@@ -58,8 +58,6 @@ pub struct Channel<Tx, Rx> {
 pub struct Sender<T> {
     raw: RawSender,
     max: MaxMessageSize,
-    /// The length of the last value if it was a large one, a guess for the next.
-    expected: usize,
     values: PhantomData<fn(T)>,
 }
 
@@ -81,7 +79,6 @@ impl<Tx, Rx> Channel<Tx, Rx> {
             sender: Sender {
                 raw: sender,
                 max,
-                expected: 0,
                 values: PhantomData,
             },
             receiver: Receiver {
@@ -193,19 +190,8 @@ impl<T: Serialize> Sender<T> {
     pub async fn send(&mut self, value: &T) -> Result<(), ChannelError> {
         let mut large = Bytes::new();
         poll_fn(|context| {
-            if !large.is_empty() {
-                return self.raw.poll_send(context, &mut large);
-            }
-            let mut buffer = self.buffer();
-            encode(value, &mut buffer, self.max)?;
-            if buffer.len() <= COPY_UP_TO {
-                self.expected = 0;
-                let sent = self.raw.poll_send_copy(context, &buffer);
-                give_back(buffer);
-                return sent;
-            }
-            large = self.lend(buffer);
-            self.raw.poll_send(context, &mut large)
+            self.raw
+                .poll_send_value(context, value, &mut large, self.max)
         })
         .await
     }
@@ -216,46 +202,8 @@ impl<T: Serialize> Sender<T> {
         self.start(value)
     }
 
-    /// Feeds a value for which there is room.
     fn start(&mut self, value: &T) -> Result<(), ChannelError> {
-        if self.expected > 0 {
-            let mut buffer = self.buffer();
-            encode(value, &mut buffer, self.max)?;
-            let mut message = self.lend(buffer);
-            return self.raw.start_send_message(&mut message);
-        }
-        let max = self.max;
-        let large = self
-            .raw
-            .start_send_with(|buffer| encode(value, buffer, max))?;
-        if let Some(large) = large {
-            self.expected = large.len();
-            self.raw.start_send_message(&mut large.freeze())?;
-        }
-        Ok(())
-    }
-
-    /// An empty buffer that is likely to be large enough for the next value.
-    fn buffer(&self) -> BytesMut {
-        if self.expected == 0 {
-            return SCRATCH.take();
-        }
-        match self.raw.buffers().take() {
-            Some(mut buffer) => {
-                buffer.clear();
-                buffer
-            }
-            None => BytesMut::with_capacity(self.expected),
-        }
-    }
-
-    /// A large value's encoding, whose buffer is used again when it has been sent.
-    fn lend(&mut self, encoding: BytesMut) -> Bytes {
-        self.expected = match encoding.len() {
-            ..=COPY_UP_TO => 0,
-            length => length,
-        };
-        self.raw.buffers().lend(encoding)
+        self.raw.start_send_value(value, self.max)
     }
 }
 
@@ -279,6 +227,73 @@ impl<T: DeserializeOwned> Receiver<T> {
                 .poll_recv_with(context, |body| codec::decode(body, max))
         )?;
         Poll::Ready(decoded.transpose().map_err(Into::into))
+    }
+}
+
+impl RawSender {
+    /// Sends a value; one that is `large` is encoded once and kept there while it waits for room.
+    pub(crate) fn poll_send_value<T: Serialize>(
+        &mut self,
+        context: &mut Context<'_>,
+        value: &T,
+        large: &mut Bytes,
+        max: MaxMessageSize,
+    ) -> Poll<Result<(), ChannelError>> {
+        if !large.is_empty() {
+            return self.poll_send(context, large);
+        }
+        let mut buffer = self.encoding_buffer();
+        encode(value, &mut buffer, max)?;
+        if buffer.len() <= COPY_UP_TO {
+            self.expected = 0;
+            let sent = self.poll_send_copy(context, &buffer);
+            give_back(buffer);
+            return sent;
+        }
+        *large = self.lend(buffer);
+        self.poll_send(context, large)
+    }
+
+    /// Feeds a value after `poll_ready`, which found room for it.
+    fn start_send_value<T: Serialize>(
+        &mut self,
+        value: &T,
+        max: MaxMessageSize,
+    ) -> Result<(), ChannelError> {
+        if self.expected > 0 {
+            let mut buffer = self.encoding_buffer();
+            encode(value, &mut buffer, max)?;
+            let mut message = self.lend(buffer);
+            return self.start_send_message(&mut message);
+        }
+        if let Some(large) = self.start_send_with(|buffer| encode(value, buffer, max))? {
+            self.expected = large.len();
+            self.start_send_message(&mut large.freeze())?;
+        }
+        Ok(())
+    }
+
+    /// An empty buffer that is likely to be large enough for the next value.
+    fn encoding_buffer(&self) -> BytesMut {
+        if self.expected == 0 {
+            return SCRATCH.take();
+        }
+        match self.buffers().take() {
+            Some(mut buffer) => {
+                buffer.clear();
+                buffer
+            }
+            None => BytesMut::with_capacity(self.expected),
+        }
+    }
+
+    /// A large value's encoding, whose buffer is used again when it has been sent.
+    fn lend(&mut self, encoding: BytesMut) -> Bytes {
+        self.expected = match encoding.len() {
+            ..=COPY_UP_TO => 0,
+            length => length,
+        };
+        self.buffers().lend(encoding)
     }
 }
 

@@ -12,6 +12,7 @@ mod report;
 mod requirements;
 mod results;
 mod run;
+mod sessions;
 
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ use crate::run::Plan;
 static ALLOCATOR: heap::Counting = heap::Counting;
 
 const USAGE: &str = "\
-sessionwire-peers [bulk|latency|loaded|fat|memory|all]... [options]
+sessionwire-peers [bulk|latency|loaded|fat|sessions|memory|all]... [options]
 
   --rounds N        rounds, of which the median is shown (default 5)
   --seconds S       about how long one measurement sends (default 0.5)
@@ -36,7 +37,7 @@ sessionwire-peers [bulk|latency|loaded|fat|memory|all]... [options]
   --list            prints the contestants' names
 ";
 
-const PARTS: [&str; 5] = ["bulk", "latency", "loaded", "fat", "memory"];
+const PARTS: [&str; 6] = ["bulk", "latency", "loaded", "fat", "sessions", "memory"];
 
 struct Options {
     parts: Vec<String>,
@@ -90,6 +91,10 @@ fn main() -> Result<()> {
             "fat" => {
                 plan.fat(&mut results);
                 report::fat(&results, &contestants);
+            }
+            "sessions" => {
+                plan.sessions(&mut results);
+                report::sessions(&results);
             }
             _ => {
                 plan.memory(&mut results);

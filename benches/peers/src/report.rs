@@ -4,6 +4,7 @@ use crate::measure::{Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE};
 use crate::requirements::{CROWD, LOAD_SIZE, size_name};
 use crate::results::{Key, Metric, Results};
 use crate::run::LONG_FAT_PIPE_SECONDS;
+use crate::sessions::{self, AT_ONCE};
 
 /// Every table shows each contestant's ratio to this one, which has no multiplexer.
 const YARDSTICK: &str = "asynchronous-codec";
@@ -93,6 +94,24 @@ pub fn fat(results: &Results, contestants: &[Box<dyn Contestant>]) {
             let rate = bytes / LONG_FAT_PIPE_SECONDS / 1e6;
             table.row(contestant.name(), [one_digit(Some(rate)), times(ratio)]);
         }
+    }
+    table.print();
+}
+
+pub fn sessions(results: &Results) {
+    let mut table = Table::new(
+        "Conversations opened, used for a request of 64 B and its answer, closed: thousands a second, and × yamux",
+    );
+    table.row("", ["1 at once", "×", "64 at once", "×"]);
+    for conversing in sessions::table() {
+        let key = |name, at_once| Key::new(Metric::Sessions, name, ROUND_TRIP_SIZE, at_once);
+        let cells = AT_ONCE.map(|at_once| {
+            let ours = key(conversing.name(), at_once);
+            let rate = results.median(ours).map(|rate| rate / 1e3);
+            let ratio = results.ratio(ours, key("yamux", at_once));
+            [one_digit(rate), times(ratio)]
+        });
+        table.row(conversing.name(), cells.concat());
     }
     table.print();
 }

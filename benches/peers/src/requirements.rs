@@ -3,6 +3,7 @@
 use crate::ours;
 use crate::peers::names;
 use crate::results::{Key, Metric, Results};
+use crate::sessions::AT_ONCE;
 
 pub const SIZES: [usize; 4] = [64, 1 << 10, 64 << 10, 1 << 20];
 pub const CROWD: usize = 100;
@@ -99,6 +100,12 @@ fn all() -> Vec<Requirement> {
         let key = Key::new(metric, names::BYTES_OURS[0], 0, 1);
         list.push(absolute(key, Bound::AtMost(8192.0)));
     }
+    for (ours, yamux) in [(ours::TCP, "yamux"), (ours::TCP_TOKIO, "yamux-tokio")] {
+        for at_once in AT_ONCE {
+            let sessions = |name| Key::new(Metric::Sessions, name, SIZES[0], at_once);
+            list.push(ratio(sessions(ours), sessions(yamux), Bound::AtLeast(2.0)));
+        }
+    }
     for (index, side) in [Metric::OpenerAllocations, Metric::AcceptorAllocations]
         .into_iter()
         .enumerate()
@@ -193,6 +200,9 @@ fn describe(key: Key) -> String {
         Metric::LoadedP99 => "loaded round trip p99",
         Metric::LoadedBulk => "load beside round trips",
         Metric::LongFatPipe => "long fat pipe",
+        Metric::Sessions => {
+            return format!("sessions, {} at once: {}", key.channels, key.contestant);
+        }
         Metric::OpenerConnection => "idle connection, bytes at the opener",
         Metric::AcceptorConnection => "idle connection, bytes at the acceptor",
         Metric::OpenerChannel => "idle channel, bytes at the opener",

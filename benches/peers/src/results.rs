@@ -22,6 +22,8 @@ pub enum Metric {
     LoadedBulk,
     /// Payload bytes in the first seconds.
     LongFatPipe,
+    /// Conversations per second: opened, used once, closed.
+    Sessions,
     /// Bytes, at the opener and at the acceptor.
     OpenerConnection,
     AcceptorConnection,

@@ -7,6 +7,7 @@ use crate::measure::{Bulk, Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE, Roun
 use crate::peer::Result;
 use crate::requirements::{CROWD, LOAD_SIZE};
 use crate::results::{Key, Metric, Results};
+use crate::sessions::{self, AT_ONCE};
 
 pub const LONG_FAT_PIPE_SECONDS: f64 = 5.0;
 
@@ -133,6 +134,21 @@ impl Plan<'_> {
                     key,
                     complain(key, bytes).map_or(f64::NAN, |bytes| bytes as f64),
                 );
+            }
+        }
+    }
+
+    /// Whoever can open and close many.
+    pub fn sessions(&self, results: &mut Results) {
+        for _ in 0..self.rounds {
+            for conversing in sessions::table() {
+                for at_once in AT_ONCE {
+                    let name = conversing.name();
+                    let key = Key::new(Metric::Sessions, name, ROUND_TRIP_SIZE, at_once);
+                    let rate = conversing.sessions(at_once, self.seconds);
+                    let rate = complain(key, conversing.runtime().run(rate));
+                    results.add(key, rate.unwrap_or(f64::NAN));
+                }
             }
         }
     }

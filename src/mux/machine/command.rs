@@ -93,12 +93,19 @@ impl Machine {
 
     /// Tells the peer that its channel is wanted.
     pub(crate) fn accept(&mut self, key: usize) {
+        self.accept_with_window(key, u32::MAX);
+    }
+
+    /// The same, with a window of no more than `most`, or the least that there is.
+    pub(crate) fn accept_with_window(&mut self, key: usize, most: u32) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
         if !slot.accepted && !slot.over {
             slot.accepted = true;
             slot.control.accept = true;
+            slot.receiving.max_window = most.max(FLOOR_WINDOW);
+            slot.receiving.window.limit(most);
             slot.receiving.window.open_fully();
             self.note_control(key);
             // A long message may have taken all credit before, and nothing else would grant more.

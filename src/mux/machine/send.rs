@@ -149,6 +149,7 @@ impl Machine {
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
             };
+            let limits = limits.within(slot.receiving.max_window);
             let control = std::mem::take(&mut slot.control);
             let channel = slot.number;
             let counts = &mut self.statistics.frames_sent;

@@ -47,6 +47,8 @@ pub(crate) struct Sending {
 pub(crate) struct Receiving {
     pub(crate) state: ReceiveState,
     pub(crate) window: ReceiveWindow,
+    /// How far the window may grow, if less than on other channels.
+    pub(crate) max_window: u32,
     pub(crate) inbox: Inbox,
     pub(crate) parts: Parts,
     /// A receiver waits for a message.
@@ -107,6 +109,7 @@ impl Slot {
             receiving: Receiving {
                 state: ReceiveState::Open,
                 window,
+                max_window: u32::MAX,
                 inbox: Inbox::default(),
                 parts: Parts::default(),
                 wanted: false,

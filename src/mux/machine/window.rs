@@ -140,6 +140,11 @@ impl ReceiveWindow {
         self.window.saturating_sub(window) as usize + self.reserved as usize
     }
 
+    /// Makes a window smaller of which the peer was told no more than [`FLOOR_WINDOW`].
+    pub(crate) fn limit(&mut self, most: u32) {
+        self.window = self.window.min(most.max(FLOOR_WINDOW));
+    }
+
     /// The peer has been told of the whole window.
     pub(crate) fn open_fully(&mut self) {
         self.outstanding = self
@@ -318,4 +323,15 @@ pub(crate) struct Limits {
     /// How far a window grows whatever the round trip: more would only lengthen the queues that
     /// other channels' messages wait in.
     pub(crate) max_starved: u32,
+}
+
+impl Limits {
+    /// The same for a channel whose window must not be larger than `most`.
+    pub(crate) fn within(self, most: u32) -> Self {
+        Self {
+            first: self.first.min(most),
+            max: self.max.min(most),
+            max_starved: self.max_starved.min(most),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The other contestants, each used the way its documentation shows, at its defaults.
 
-mod framing;
+pub mod framing;
 mod length_delimited;
 mod raw;
 mod remoc;

@@ -1,0 +1,8 @@
+use sessionwire::protocol;
+
+protocol! {
+    pub Table = "table" version 1;
+    Idle: Client(secs(1), 8) { 0 Number: u64 => Nowhere }
+}
+
+fn main() {}
