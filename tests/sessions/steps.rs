@@ -437,7 +437,7 @@ fn a_step_allocates_no_more_than_a_plain_channel_does() {
         };
         stage.run(both).expect("an answer");
     };
-    let mut count = |act: &mut dyn FnMut()| {
+    let count = |act: &mut dyn FnMut()| {
         // Once without counting, for what is allocated once.
         act();
         let counted = allocation_counter::measure(|| (0..STEPS).for_each(|_| act()));
