@@ -431,8 +431,11 @@ impl RawReceiver {
             }
             Ok::<_, ChannelError>(received)
         };
-        let mut received = shared.with(&mut receive)?;
-        if received == Received::Nothing {
+        let (mut received, is_alone) = shared.with(|state| {
+            let received = receive(state)?;
+            Ok::<_, ChannelError>((received, !state.many_wait_to_read()))
+        })?;
+        if received == Received::Nothing && is_alone {
             // Before it waits, the task looks for itself whether something is there.
             shared.drive();
             received = shared.with(receive)?;
@@ -492,9 +495,11 @@ impl Drop for RawSender {
 impl Drop for RawReceiver {
     fn drop(&mut self) {
         let key = self.handle.key;
-        self.handle
-            .shared
-            .with(|state| state.machine.drop_receiver(key));
+        let waker = self.handle.shared.with(|state| {
+            state.machine.drop_receiver(key);
+            state.take_reader(key)
+        });
+        drop(waker);
     }
 }
 

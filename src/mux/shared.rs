@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) machine: Machine,
     /// By the machine's keys.
     wakers: Vec<Wakers>,
+    /// How many of them wait to read.
+    readers: usize,
     /// The driver knows that there is something to send.
     notified: bool,
     handles: usize,
@@ -103,6 +105,7 @@ impl Shared {
             state: Mutex::new(State {
                 machine,
                 wakers: Vec::new(),
+                readers: 0,
                 notified: false,
                 handles: 0,
             }),
@@ -243,7 +246,20 @@ impl Shared {
 
 impl State {
     pub(crate) fn wait_to_read(&mut self, key: usize, waker: &Waker) {
-        set(&mut self.wakers(key).reader, waker);
+        let slot = &mut self.wakers(key).reader;
+        let is_new = slot.is_none();
+        set(slot, waker);
+        self.readers += usize::from(is_new);
+    }
+
+    /// Whether several readers wait: what their tasks do is better done for all of them at once.
+    pub(crate) fn many_wait_to_read(&self) -> bool {
+        self.readers > 1
+    }
+
+    /// To be dropped when the state is unlocked: that may run anything.
+    pub(crate) fn take_reader(&mut self, key: usize) -> Option<Waker> {
+        self.take_waker(Wake::Reader(key))
     }
 
     pub(crate) fn wait_to_write(&mut self, key: usize, waker: &Waker) {
@@ -252,7 +268,11 @@ impl State {
 
     fn take_waker(&mut self, wake: Wake) -> Option<Waker> {
         match wake {
-            Wake::Reader(key) => self.wakers.get_mut(key)?.reader.take(),
+            Wake::Reader(key) => {
+                let reader = self.wakers.get_mut(key)?.reader.take()?;
+                self.readers = self.readers.saturating_sub(1);
+                Some(reader)
+            }
             Wake::Writer(key) => self.wakers.get_mut(key)?.writer.take(),
         }
     }
