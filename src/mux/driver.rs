@@ -369,7 +369,6 @@ impl Engine {
 
     fn fail(&mut self, shared: &Shared, error: io::Error) {
         shared.with_driver(|state| state.machine.end(error.into()));
-        self.ending = Ending::Done;
     }
 
     fn begin_ending(&mut self, shared: &Shared) {
@@ -410,9 +409,8 @@ impl Engine {
 
     /// Ready with something when the peer's end is to be waited for.
     fn close(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<Option<()>> {
-        if ready!(self.write(shared, context)).is_err() {
-            return Poll::Ready(None);
-        }
+        // A transport that takes no more may still have to tell its peer why.
+        let _written = ready!(self.write(shared, context));
         if ready!(Pin::new(&mut self.io).poll_close(context)).is_err() {
             return Poll::Ready(None);
         }
