@@ -184,12 +184,18 @@ fn a_peer_that_is_silent_after_a_breach_is_left_after_five_seconds() {
 #[test]
 fn a_breach_is_told_though_something_written_is_lost() {
     let (mut stream, mut raw) = server(16);
+    stream.write_all(&[7; 14]).now_or_never().unwrap().unwrap();
+    stream.flush().now_or_never().unwrap().unwrap();
     let written = stream.write(b"never flushed").now_or_never().unwrap();
     assert_eq!(written.unwrap(), 13);
     write(&mut raw, &frame(TEXT, b"no"));
     read_all(&mut stream).now_or_never().unwrap().1.unwrap_err();
+    let mut close = stream.close();
+    assert!((&mut close).now_or_never().is_none(), "the pipe is full");
+    let first = receive(&mut raw).now_or_never().unwrap();
+    assert_eq!(first, (BINARY, vec![7; 14]));
     raw.close().now_or_never().unwrap().unwrap();
-    let error = stream.close().now_or_never().unwrap().unwrap_err();
+    let error = close.now_or_never().unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     let told = receive(&mut raw).now_or_never().unwrap();
     assert_eq!(told, (CLOSE, 1003_u16.to_be_bytes().to_vec()));
