@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, future};
-use sessionwire::transport::{ByteStream, MessageStream};
+use sessionwire::transport::{ByteStream, MessageStream, OriginPolicy};
 use sessionwire::{Channel, ChannelError, Config, Connection, Role, Router};
 use tokio::net::TcpListener;
 
@@ -48,7 +48,7 @@ async fn wire(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !is_same_host(&headers) {
+    if !OriginPolicy::SameHost.allows(&headers) {
         return (StatusCode::FORBIDDEN, "a page of another host").into_response();
     }
     upgrade
@@ -73,20 +73,6 @@ fn byte_stream(socket: WebSocket) -> impl ByteStream {
     });
     let outgoing = outgoing.with(|data| future::ready(Ok::<_, axum::Error>(Message::Binary(data))));
     MessageStream::new(incoming, outgoing)
-}
-
-/// Only browsers send an `Origin`.
-fn is_same_host(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
-    };
-    let origin = origin.to_str().ok();
-    let page = origin.and_then(|origin| Some(origin.split_once("://")?.1));
-    page.is_some()
-        && page
-            == headers
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok())
 }
 
 async fn echo(mut channel: Channel<String, String>) -> Result<(), ChannelError> {

@@ -16,16 +16,16 @@ use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sessionwire::transport::{ByteStream, TokioStream, WsConfig, WsRole, WsStream};
+use sessionwire::transport::{
+    ByteStream, ConnectionInfo, TokioStream, WsConfig, WsRole, WsServer, WsStream,
+};
 use sessionwire::{Channel, ChannelError, Config, Connection, Role, Router};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -78,11 +78,9 @@ fn answer(request: Request<Incoming>, router: &Arc<Router>) -> Answer {
 }
 
 fn upgrade(mut request: Request<Incoming>, router: Arc<Router>) -> Answer {
-    if !is_same_host(request.headers()) {
-        return text(StatusCode::FORBIDDEN, "a page of another host\n");
-    }
-    let Ok(response) = create_response_with_body(&request, Full::default) else {
-        return text(StatusCode::BAD_REQUEST, "no handshake of a WebSocket\n");
+    let (response, _info) = match WsServer::default().answer(&request, ConnectionInfo::default()) {
+        Ok(answered) => answered,
+        Err(refusal) => return refusal.to_response().map(Full::from),
     };
     tokio::spawn(async move {
         match hyper::upgrade::on(&mut request).await {
@@ -99,7 +97,7 @@ fn upgrade(mut request: Request<Incoming>, router: Arc<Router>) -> Answer {
             Err(error) => eprintln!("the connection was not to be had: {error}"),
         }
     });
-    response
+    response.map(|()| Full::default())
 }
 
 async fn serve_wire(stream: impl ByteStream, router: &Router) {
@@ -114,20 +112,6 @@ fn text(status: StatusCode, text: &'static str) -> Answer {
     let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
     answer
-}
-
-/// Only browsers send an `Origin`.
-fn is_same_host(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
-    };
-    let origin = origin.to_str().ok();
-    let page = origin.and_then(|origin| Some(origin.split_once("://")?.1));
-    page.is_some()
-        && page
-            == headers
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok())
 }
 
 async fn echo(mut channel: Channel<String, String>) -> Result<(), ChannelError> {

@@ -14,11 +14,13 @@
 )]
 
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::{FutureExt, join, join_all, poll_fn};
-use futures::{AsyncReadExt, SinkExt};
-use sessionwire::transport::{TransportConfig, WsStream, pipe};
+use futures::stream::FuturesUnordered;
+use futures::{AsyncReadExt, SinkExt, StreamExt};
+use sessionwire::transport::{TransportConfig, TransportError, WsStream, pipe};
 use sessionwire::{Channel, Code, Config, Listener, Router};
 
 mod support;
@@ -343,19 +345,29 @@ fn a_websocket_handshake_given_up_closes_its_stream() {
 #[test]
 fn a_handshake_given_up_frees_its_place() {
     async_std::task::block_on(support::watched(async {
-        let config = TransportConfig::default().max_pending_handshakes(1);
+        let config = TransportConfig::default().max_pending_handshakes(2);
         let endpoint = endpoint(Wire::WebSocket).parse().expect("an endpoint");
         let listener = sessionwire::transport::Listener::bind(&endpoint, &config).await;
         let mut listener = listener.expect("to listen");
         let port = listener.endpoint().port().expect("a port");
         let silent = || std::net::TcpStream::connect(("127.0.0.1", port)).expect("to connect");
-        let _silent = [silent(), silent()];
-        let first = listener.accept().await.expect("a client");
+        let _silent = [silent(), silent(), silent(), silent()];
+        // It polls only what has been woken.
+        let mut older = FuturesUnordered::new();
+        older.push(listener.accept().await.expect("a client").handshake());
+        assert!(poll_once(pin!(older.next())).is_pending());
+        let given_up = listener.accept().await.expect("another").handshake();
+        assert!(poll_once(pin!(given_up)).is_pending());
+        let _next = listener.accept().await.expect("the next");
+        assert!(poll_once(pin!(older.next())).is_pending(), "none gave way");
+        let _newest = listener.accept().await.expect("the newest");
+        let Poll::Ready(Some(gave_way)) = poll_once(pin!(older.next())) else {
+            panic!("the oldest is told");
+        };
+        let error = gave_way.expect_err("it gave way");
         assert!(
-            listener.accept().now_or_never().is_none(),
-            "one is in its handshake"
+            matches!(error, TransportError::HandshakeDisplaced { most: 2 }),
+            "{error}"
         );
-        assert!(poll_once(pin!(first.handshake())).is_pending());
-        listener.accept().await.expect("the next client");
     }));
 }

@@ -205,7 +205,7 @@ impl Engine {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => {
                         self.read_last_words(shared, context);
-                        self.fail(shared, error);
+                        fail(shared, error);
                     }
                     Poll::Pending => self.write_waits = true,
                 }
@@ -216,7 +216,7 @@ impl Engine {
                         moved = true;
                         read += count;
                     }
-                    Poll::Ready(Err(error)) => self.fail(shared, error),
+                    Poll::Ready(Err(error)) => fail(shared, error),
                     Poll::Pending => self.read_waits = true,
                 }
             }
@@ -367,11 +367,6 @@ impl Engine {
         Poll::Ready(())
     }
 
-    fn fail(&mut self, shared: &Shared, error: io::Error) {
-        shared.with_driver(|state| state.machine.end(error.into()));
-        self.ending = Ending::Done;
-    }
-
     fn begin_ending(&mut self, shared: &Shared) {
         let (phase, close_timeout) = shared
             .with_driver(|state| (state.machine.phase(), state.machine.config().close_timeout));
@@ -410,9 +405,8 @@ impl Engine {
 
     /// Ready with something when the peer's end is to be waited for.
     fn close(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<Option<()>> {
-        if ready!(self.write(shared, context)).is_err() {
-            return Poll::Ready(None);
-        }
+        // A transport that takes no more may still have to tell its peer why.
+        let _written = ready!(self.write(shared, context));
         if ready!(Pin::new(&mut self.io).poll_close(context)).is_err() {
             return Poll::Ready(None);
         }
@@ -438,4 +432,8 @@ impl Engine {
         context.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+fn fail(shared: &Shared, error: io::Error) {
+    shared.with_driver(|state| state.machine.end(error.into()));
 }

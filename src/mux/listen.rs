@@ -149,7 +149,8 @@ impl Listener {
     /// Waits for the next connection, its transport's handshake done and its driver spawned.
     ///
     /// Handshakes go on side by side while this is polled, so a slow client holds up nobody; those
-    /// that fail are logged and forgotten.
+    /// that fail are logged and forgotten. Of too many slow ones, the oldest are closed: see
+    /// [`max_pending_handshakes`](TransportConfig#structfield.max_pending_handshakes).
     ///
     /// # Errors
     ///
@@ -160,8 +161,7 @@ impl Listener {
     /// A cancelled `accept` has lost no connection.
     pub async fn accept(&mut self) -> Result<Connection, TransportError> {
         loop {
-            let room = self.handshakes.len() < self.transport.max_pending_handshakes;
-            match next(&mut self.listeners, &mut self.handshakes, room).await {
+            match next(&mut self.listeners, &mut self.handshakes).await {
                 Next::Incoming(incoming) => self.handshakes.push(boxed(incoming?.handshake())),
                 Next::Established(Ok(established)) => {
                     return Ok(start(established, Role::Acceptor, self.config.clone()));
@@ -180,7 +180,6 @@ enum Next {
 async fn next(
     listeners: &mut [transport::Listener],
     handshakes: &mut FuturesUnordered<Handshake>,
-    room: bool,
 ) -> Next {
     let mut accepts: FuturesUnordered<_> = listeners
         .iter_mut()
@@ -191,7 +190,7 @@ async fn next(
         if let Poll::Ready(Some(handshaken)) = handshakes.poll_next_unpin(context) {
             return Poll::Ready(Next::Established(handshaken));
         }
-        if room && let Poll::Ready(Some(incoming)) = accepts.poll_next_unpin(context) {
+        if let Poll::Ready(Some(incoming)) = accepts.poll_next_unpin(context) {
             return Poll::Ready(Next::Incoming(incoming));
         }
         Poll::Pending

@@ -22,8 +22,9 @@ pub struct TransportConfig {
     pub connect_timeout: Duration,
     /// How long the handshakes of one connection may take, on either end. Default 10 s.
     pub handshake_timeout: Duration,
-    /// How many accepted connections of one listener may be in their handshake at once; more wait in
-    /// the operating system's backlog. Default 256, at least 1.
+    /// How many accepted connections of one listener may be in their handshake at once; for each one
+    /// more, the oldest is closed. An honest client gets in if it is done before so many others have
+    /// come. Default 256, at least 1.
     pub max_pending_handshakes: usize,
     /// Bytes that one direction of a `memory://` connection holds before its writer waits; the
     /// dialler's counts. Default 64 KiB, at least 1.

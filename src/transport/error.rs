@@ -98,6 +98,15 @@ pub enum TransportError {
         after: Duration,
     },
 
+    /// The peer had not finished the handshake when too many newer ones had begun.
+    #[error(
+        "the connection was closed before its handshake was done, for {most} newer ones were waiting; it is slow or hostile, or else raise max_pending_handshakes"
+    )]
+    HandshakeDisplaced {
+        /// The limit that was reached.
+        most: usize,
+    },
+
     /// The connection broke during the handshake.
     #[error("the connection broke during the {protocol} handshake: {source}")]
     HandshakeBroken {

@@ -1,12 +1,10 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use event_listener::Event;
-
 use super::handshake::{Handshake, Side};
+use super::pending::{Pending, Turn};
 use super::{
     BoxedStream, ConnectionInfo, Endpoint, Established, Scheme, TransportConfig, TransportError,
     memory,
@@ -85,9 +83,10 @@ impl Listener {
 
     /// The next connection, before its handshake.
     ///
-    /// While [`max_pending_handshakes`](TransportConfig#structfield.max_pending_handshakes) of them
-    /// have neither finished their handshake nor been dropped, it waits. Errors that pass, such as too
-    /// many open files or a client that gave up, are logged and outlasted with pauses of 5 ms to 1 s.
+    /// If [`max_pending_handshakes`](TransportConfig#structfield.max_pending_handshakes) others have
+    /// neither finished their handshake nor been dropped, the oldest of them is closed: strangers that
+    /// dribble theirs keep out nobody who is quick. Errors that pass, such as too many open files or a
+    /// client that gave up, are logged and outlasted with pauses of 5 ms to 1 s.
     ///
     /// # Errors
     ///
@@ -97,7 +96,6 @@ impl Listener {
     ///
     /// Dropping the future loses no connection.
     pub async fn accept(&mut self) -> Result<Incoming, TransportError> {
-        let permit = self.pending.permit().await;
         loop {
             self.pause.wait().await;
             match self.acceptor.accept().await {
@@ -108,15 +106,7 @@ impl Listener {
                         peer,
                         ..ConnectionInfo::default()
                     };
-                    let handshake = self.handshake.clone();
-                    let config = self.config.clone();
-                    return Ok(Incoming {
-                        stream,
-                        info,
-                        handshake,
-                        config,
-                        permit,
-                    });
+                    return Ok(self.begin(stream, info));
                 }
                 Err(error) if is_permanent(&error) => {
                     let endpoint = self.endpoint.clone();
@@ -132,15 +122,23 @@ impl Listener {
             }
         }
     }
+
+    fn begin(&self, stream: BoxedStream, info: ConnectionInfo) -> Incoming {
+        let (handshake, config) = (self.handshake.clone(), self.config.clone());
+        let known = info.clone();
+        let shaken = async move { handshake.shake(stream, known, &config).await };
+        let turn = self.pending.begin(Box::pin(shaken));
+        Incoming { info, turn }
+    }
 }
 
 /// A connection that was accepted and has not proved yet that it speaks the endpoint's protocol.
+///
+/// Until it has, it may have to give way to newer ones, whether or not its handshake has begun: see
+/// [`Listener::accept`].
 pub struct Incoming {
-    stream: BoxedStream,
     info: ConnectionInfo,
-    handshake: Arc<Handshake>,
-    config: Arc<TransportConfig>,
-    permit: Permit,
+    turn: Turn,
 }
 
 impl Incoming {
@@ -158,12 +156,10 @@ impl Incoming {
     /// # Errors
     ///
     /// A variant of [`TransportError`] about the handshake; all are the client's fault, or the
-    /// network's, and none concerns the listener.
+    /// network's, and none concerns the listener. [`HandshakeDisplaced`](TransportError::HandshakeDisplaced)
+    /// if it had to give way.
     pub async fn handshake(self) -> Result<Established, TransportError> {
-        let shaken = self.handshake.shake(self.stream, self.info, &self.config);
-        let established = shaken.await?;
-        drop(self.permit);
-        Ok(established)
+        self.turn.take().await
     }
 }
 
@@ -245,51 +241,9 @@ impl Pause {
     }
 }
 
-/// Counts the handshakes of one listener.
-#[derive(Debug)]
-struct Pending {
-    most: usize,
-    count: AtomicUsize,
-    fewer: Event,
-}
-
-impl Pending {
-    fn new(most: usize) -> Self {
-        Self {
-            most: most.max(1),
-            count: AtomicUsize::new(0),
-            fewer: Event::new(),
-        }
-    }
-
-    async fn permit(self: &Arc<Self>) -> Permit {
-        let another = |count: usize| (count < self.most).then(|| count.saturating_add(1));
-        loop {
-            let fewer = self.fewer.listen();
-            if self
-                .count
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, another)
-                .is_ok()
-            {
-                return Permit(self.clone());
-            }
-            fewer.await;
-        }
-    }
-}
-
-struct Permit(Arc<Pending>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::AcqRel);
-        self.0.fewer.notify(1);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
+    use futures::{AsyncReadExt, FutureExt};
 
     use super::*;
 
@@ -308,31 +262,59 @@ mod tests {
         assert!(is_permanent(&io::ErrorKind::InvalidInput.into()));
     }
 
+    fn listen(name: &str, most: usize) -> (Listener, impl Fn() -> Established + use<>) {
+        let endpoint: Endpoint = format!("memory://{name}").parse().unwrap();
+        let config = TransportConfig::default().max_pending_handshakes(most);
+        let listener = Listener::bind(&endpoint, &config).now_or_never().unwrap();
+        let connect = move || {
+            let connecting = super::super::connect(&endpoint, &config);
+            connecting.now_or_never().unwrap().unwrap()
+        };
+        (listener.unwrap(), connect)
+    }
+
+    fn accept(listener: &mut Listener) -> Incoming {
+        listener.accept().now_or_never().unwrap().unwrap()
+    }
+
+    fn is_open(client: &mut Established) -> bool {
+        client.stream.read(&mut [0]).now_or_never().is_none()
+    }
+
     #[test]
-    fn pending_handshakes_are_bounded() {
-        let endpoint: Endpoint = "memory://listener-pending".parse().unwrap();
-        let config = TransportConfig::default().max_pending_handshakes(2);
-        let mut listener = Listener::bind(&endpoint, &config)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
-        let clients: Vec<_> = (0..3)
-            .map(|_| {
-                super::super::connect(&endpoint, &config)
-                    .now_or_never()
-                    .unwrap()
-                    .unwrap()
-            })
-            .collect();
-        let first = listener.accept().now_or_never().unwrap().unwrap();
-        let _second = listener.accept().now_or_never().unwrap().unwrap();
+    fn the_oldest_pending_handshake_gives_way_to_one_too_many() {
+        let (mut listener, connect) = listen("listener-one-too-many", 2);
+        let mut clients = [connect(), connect(), connect()];
+        let first = accept(&mut listener);
+        let second = accept(&mut listener);
+        assert!(is_open(&mut clients[0]), "two may be pending");
+        let third = accept(&mut listener);
         assert!(
-            listener.accept().now_or_never().is_none(),
-            "a third is one too many"
+            !is_open(&mut clients[0]),
+            "it is closed though nobody polls it"
         );
-        let _first = first.handshake().now_or_never().unwrap().unwrap();
-        assert!(listener.accept().now_or_never().is_some());
-        drop(clients);
+        let error = first.handshake().now_or_never().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the connection was closed before its handshake was done, for 2 newer ones were waiting; \
+             it is slow or hostile, or else raise max_pending_handshakes"
+        );
+        for pending in [second, third] {
+            pending.handshake().now_or_never().unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_over_or_given_up_is_pending_no_more() {
+        let (mut listener, connect) = listen("listener-over", 2);
+        let mut clients: Vec<_> = (0..4).map(|_| connect()).collect();
+        let _first = accept(&mut listener);
+        let over = accept(&mut listener).handshake().now_or_never();
+        drop(accept(&mut listener));
+        let _last = accept(&mut listener);
+        let open: Vec<_> = clients.iter_mut().map(is_open).collect();
+        assert_eq!(open, [true, true, false, true]);
+        assert!(over.unwrap().is_ok());
     }
 
     #[test]

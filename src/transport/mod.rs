@@ -50,6 +50,7 @@ mod info;
 mod listener;
 mod memory;
 mod messages;
+mod pending;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod sockets;
 mod stream;

@@ -24,6 +24,22 @@ fn unmasked_frames_are_refused() {
     server.stop();
 }
 
+/// A socket that is closed with bytes unread is reset, and what it said is lost.
+#[test]
+fn who_sends_on_after_a_breach_is_told_all_the_same() {
+    let server = Server::start(TransportConfig::default());
+    for _ in 0..10 {
+        let mut stranger = Stranger::upgraded(server.address());
+        stranger.must_say(&header(BINARY, (64 << 20) + 1));
+        stranger.must_say(&vec![0; 8 << 20]);
+        assert_eq!(stranger.hear_close(), Some(1009));
+        stranger.finish();
+        stranger.hear_the_end();
+    }
+    server.serve_honest_client();
+    server.stop();
+}
+
 #[test]
 fn a_claimed_length_costs_no_memory() {
     let server = Server::start(TransportConfig::default());

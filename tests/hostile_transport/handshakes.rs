@@ -11,7 +11,6 @@ use super::{report, sockets};
 /// Each says a byte more in every round and never gets to the end; the time for handshakes is so long
 /// that it helps nobody.
 #[test]
-#[ignore = "handshakes beyond max_pending_handshakes wait, honest ones too"]
 fn a_thousand_dribbled_handshakes_hold_up_no_honest_client() {
     let count = sockets(1000);
     let server =

@@ -100,11 +100,14 @@ impl Server {
             let serving = pin!(router.serve(&connection));
             let draining = pin!(async {
                 let _ = stopping.recv().await;
-                if let Err(error) = connection.drain(drain).await {
-                    note(&format!("note: a connection did not end cleanly: {error}"));
-                }
+                connection.drain(drain).await
             });
             select(serving, draining).await;
+            // Serving ends with the connection: what is said last may still be on its way then.
+            let ended = connection.closed().await;
+            if stopping.is_closed() && !ended.is_clean() {
+                note(&format!("note: a connection did not end cleanly: {ended}"));
+            }
             drop(alive);
         });
     }

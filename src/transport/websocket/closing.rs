@@ -17,6 +17,9 @@ use crate::runtime::Task;
 const MAX_BACKLOG: usize = 256 * 1024;
 /// Bytes without payload, or that are discarded, that one call takes before other tasks run.
 const BUDGET: usize = 256 * 1024;
+/// Bytes that are read and dropped after a breach. Mostly the peer is in the middle of a message then, and
+/// many can read only once they have sent it.
+const MAX_DRAINED: usize = 128 * 1024 * 1024;
 
 /// How far this end is with closing.
 pub(super) struct Closing {
@@ -26,6 +29,7 @@ pub(super) struct Closing {
     close: WsClose,
     error: Option<io::Error>,
     discarded: bool,
+    drained: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,9 @@ enum Step {
     Waiting,
     /// The stream below closes.
     Below,
+    /// What the peer still sends is dropped: a stream that is dropped with bytes unread may be reset,
+    /// and the peer would never see what it did wrong.
+    Draining,
     Done,
 }
 
@@ -51,6 +58,7 @@ impl Closing {
             close: WsClose::new(CloseCode::Normal.into(), ""),
             error: None,
             discarded: false,
+            drained: 0,
         }
     }
 
@@ -96,7 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
                 Step::Waiting => self.poll_answer().map(|()| Ok(Step::Below)),
                 Step::Below => Pin::new(&mut self.stream)
                     .poll_close(&mut Context::from_waker(&self.waker))
-                    .map_ok(|()| Step::Done),
+                    .map_ok(|()| Step::Draining),
+                Step::Draining => self.poll_drain().map(|()| Ok(Step::Done)),
                 Step::Not | Step::Done => {
                     self.closing.deadline = None;
                     return Poll::Ready(self.closing.error.take().map_or(Ok(()), Err));
@@ -111,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
 
     fn poll_send_close(&mut self) -> Poll<io::Result<Step>> {
         if self.lost {
-            return Poll::Ready(Err(closed()));
+            self.closing.error.get_or_insert_with(closed);
+            return Poll::Ready(Ok(Step::Flushing));
         }
         ready!(self.poll_send())?;
         self.output.close(&self.closing.close);
@@ -148,6 +158,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
         Poll::Ready(())
     }
 
+    fn poll_drain(&mut self) -> Poll<()> {
+        if !matches!(&self.incoming, Incoming::Failed(failure) if failure.code.is_some()) {
+            return Poll::Ready(());
+        }
+        let mut rubbish = [0; 8 * 1024];
+        let mut budget = BUDGET;
+        while self.closing.drained < MAX_DRAINED {
+            if budget == 0 {
+                self.waker.wake_by_ref();
+                return Poll::Pending;
+            }
+            let mut context = Context::from_waker(&self.waker);
+            let stream = Pin::new(&mut self.stream);
+            let Ok(count @ 1..) = ready!(stream.poll_read(&mut context, &mut rubbish)) else {
+                break;
+            };
+            self.closing.drained = self.closing.drained.saturating_add(count);
+            budget = budget.saturating_sub(count);
+        }
+        Poll::Ready(())
+    }
+
     fn give_up_closing(&mut self) {
         match self.closing.step {
             Step::Sending | Step::Flushing => self.fail_closing(io::Error::new(
@@ -158,6 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
                 tracing::debug!("the peer did not answer the websocket close in time");
                 self.closing.step = Step::Below;
             }
+            Step::Draining => self.closing.step = Step::Done,
             Step::Not | Step::Below | Step::Done => {}
         }
     }
@@ -170,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
             closing.error.get_or_insert(error);
         }
         closing.step = match closing.step {
-            Step::Below | Step::Done => Step::Done,
+            Step::Below | Step::Draining | Step::Done => Step::Done,
             _ => Step::Below,
         };
     }

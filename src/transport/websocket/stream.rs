@@ -35,9 +35,11 @@ use crate::runtime::{self, SharedRuntime};
 ///   Close: a WebSocket has no half-closed state.
 /// - **Closing** sends what is left and a Close 1000, or what [`close_with`](Self::close_with) is told,
 ///   waits for the peer's for at most [`close_timeout`](WsConfig#structfield.close_timeout), then closes
-///   the stream below. Up to 256 KiB that come in meanwhile can still be read afterwards. If the time
-///   runs out before all was sent, it fails with [`TimedOut`](io::ErrorKind::TimedOut); an answer that
-///   fails to come is no error.
+///   the stream below. Up to 256 KiB that come in meanwhile can still be read afterwards. After a breach
+///   it tells the peer, closes the stream below, and drops what still comes, up to 128 MiB, until the
+///   peer closes too or that time is over: or else TCP would mostly lose what the peer is told. If the
+///   time runs out before all was sent, it fails with [`TimedOut`](io::ErrorKind::TimedOut); an answer
+///   that fails to come is no error.
 /// - **Dropping** it without closing it looks to the peer as if this end had vanished.
 ///
 /// What has no place in a stream of bytes is told to observers: see [`WsEvent`](super::WsEvent).

@@ -20,7 +20,20 @@ pub enum OriginPolicy {
 }
 
 impl OriginPolicy {
-    pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
+    /// Whether the client that sent these headers may connect, for who answers the handshake without
+    /// [`WsServer`](super::WsServer). The headers are to be all that it sent, `Host` among them.
+    ///
+    /// ```
+    /// use sessionwire::transport::{OriginPolicy, http::HeaderMap};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("host", "example.org".parse()?);
+    /// assert!(OriginPolicy::SameHost.allows(&headers));
+    /// headers.insert("origin", "https://evil.example".parse()?);
+    /// assert!(!OriginPolicy::SameHost.allows(&headers));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allows(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(header::ORIGIN).into_iter();
         let (origin, another) = (origins.next(), origins.next());
         let Some(origin) = origin else {

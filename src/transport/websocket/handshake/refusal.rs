@@ -59,6 +59,40 @@ impl WsRefusal {
         &self.reason
     }
 
+    /// The answer, for an HTTP server of yours to send: see [`WsServer::answer`](super::WsServer::answer).
+    pub fn to_response(&self) -> Response<String> {
+        let mut end = self.reason.len().min(LONGEST_REASON);
+        while !self.reason.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
+        let text = self.reason.get(..end).unwrap_or_default();
+        let mut response = Response::new(text.to_owned());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, plain);
+        for made_later in [
+            header::CONTENT_LENGTH,
+            header::CONNECTION,
+            header::TRANSFER_ENCODING,
+        ] {
+            headers.remove(made_later);
+        }
+        response
+    }
+
+    pub(super) fn wrong_method() -> Self {
+        let allow = HeaderValue::from_static("GET");
+        Self::new(405, "only GET is served here").header(header::ALLOW, allow)
+    }
+
+    pub(super) fn wrong_version() -> Self {
+        Self::new(505, "only HTTP/1.1 is spoken here")
+    }
+
     pub(super) fn upgrade_required(reason: &'static str) -> Self {
         Self::new(426, reason)
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
@@ -80,31 +114,22 @@ impl WsRefusal {
             Malformed::TooManyHeaders => {
                 Self::too_large("too many headers", most_headers, "max_http_headers")
             }
-            Malformed::Version => Self::new(505, "only HTTP/1.1 is spoken here"),
+            Malformed::Version => Self::wrong_version(),
             Malformed::Other(problem) => Self::new(400, problem),
         }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut end = self.reason.len().min(LONGEST_REASON);
-        while !self.reason.is_char_boundary(end) {
-            end = end.saturating_sub(1);
-        }
-        let text = self.reason.get(..end).unwrap_or_default();
-        let mut response = Response::new(());
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        for (name, value) in &self.headers {
-            headers.append(name.clone(), value.clone());
-        }
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, plain);
-        headers.insert(header::CONTENT_LENGTH, text.len().into());
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        // A header that is no text cannot be written, and is not worth failing for.
-        headers.remove(header::TRANSFER_ENCODING);
+        let (mut parts, text) = self.to_response().into_parts();
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, text.len().into());
+        parts
+            .headers
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
         let mut bytes = Vec::new();
-        if write_response(&mut bytes, &response).is_err() {
+        // A header that is no text cannot be written, and is not worth failing for.
+        if write_response(&mut bytes, &Response::from_parts(parts, ())).is_err() {
             return Self::new(500, "").to_bytes();
         }
         bytes.extend_from_slice(text.as_bytes());

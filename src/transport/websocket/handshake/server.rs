@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_tungstenite::tungstenite::error::{Error, ProtocolError};
 use async_tungstenite::tungstenite::handshake::server::{create_response, write_response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 
 use super::WsInfo;
 use super::head::{self, Limits, Malformed};
@@ -106,17 +106,77 @@ impl WsServer {
         self
     }
 
+    /// The answer to a request that an HTTP server of yours has read, with what is known of the client
+    /// then, or why it gets no WebSocket: [`WsRefusal::to_response`] says so by HTTP. Once the answer is
+    /// sent, [`WsStream::new`](crate::transport::WsStream::new) takes over the connection.
+    ///
+    /// All that the table above lists is looked at, but for the path, by which your server chose to call
+    /// this, and for the sizes, which it has limited. `info` is what else is known, for
+    /// [`check`](Self::check) to see.
+    ///
+    /// ```
+    /// use sessionwire::transport::{ConnectionInfo, WsServer, http::Request};
+    ///
+    /// let request = Request::get("/wire")
+    ///     .header("Host", "example.org")
+    ///     .header("Origin", "https://evil.example")
+    ///     .header("Connection", "Upgrade")
+    ///     .header("Upgrade", "websocket")
+    ///     .header("Sec-WebSocket-Version", "13")
+    ///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    ///     .body(())?;
+    /// let refusal = WsServer::default().answer(&request, ConnectionInfo::default()).unwrap_err();
+    /// assert_eq!(refusal.to_response().status(), 403);
+    /// # Ok::<(), sessionwire::transport::http::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The refusal, with a status of the table above.
+    pub fn answer<Body>(
+        &self,
+        request: &Request<Body>,
+        info: ConnectionInfo,
+    ) -> Result<(Response<()>, ConnectionInfo), WsRefusal> {
+        if request.method() != Method::GET {
+            return Err(WsRefusal::wrong_method());
+        }
+        if request.version() != Version::HTTP_11 {
+            return Err(WsRefusal::wrong_version());
+        }
+        let mut head = Request::new(());
+        *head.uri_mut() = request.uri().clone();
+        *head.headers_mut() = request.headers().clone();
+        check_headers(&mut head).map_err(|problem| WsRefusal::new(400, problem))?;
+        self.agree(head, info)
+    }
+
     /// The answer for a client, and what is known of it then.
     pub(super) fn judge(
         &self,
         request: Request<()>,
         path: &str,
-        mut info: ConnectionInfo,
+        info: ConnectionInfo,
     ) -> Result<(Vec<u8>, ConnectionInfo), Rejection> {
         self.check_path(&request, path)?;
-        let mut response = answer(&request)?;
+        let (response, info) = self.agree(request, info)?;
+        let mut bytes = Vec::new();
+        write_response(&mut bytes, &response)
+            .map_err(|_| WsRefusal::new(500, "this server's answer is malformed"))?;
+        Ok((bytes, info))
+    }
+
+    fn agree(
+        &self,
+        request: Request<()>,
+        mut info: ConnectionInfo,
+    ) -> Result<(Response<()>, ConnectionInfo), WsRefusal> {
+        let mut response = upgrade(&request)?;
         if !self.origin.allows(request.headers()) {
-            return Err(WsRefusal::new(403, "pages of that origin may not connect here").into());
+            return Err(WsRefusal::new(
+                403,
+                "pages of that origin may not connect here",
+            ));
         }
         let subprotocol = self.choose(request.headers())?;
         if let Some(subprotocol) = subprotocol {
@@ -136,10 +196,7 @@ impl WsServer {
             check(&websocket, &mut info)?;
         }
         info.websocket = Some(websocket);
-        let mut bytes = Vec::new();
-        write_response(&mut bytes, &response)
-            .map_err(|_| WsRefusal::new(500, "this server's answer is malformed"))?;
-        Ok((bytes, info))
+        Ok((response, info))
     }
 
     fn check_path(&self, request: &Request<()>, path: &str) -> Result<(), Rejection> {
@@ -214,8 +271,7 @@ pub(super) fn parse(head: &Bytes, limits: Limits) -> Result<Request<()>, WsRefus
         return Err(other("its first line is malformed"));
     }
     if parsed.method != Some("GET") {
-        let allow = HeaderValue::from_static("GET");
-        return Err(WsRefusal::new(405, "only GET is served here").header(header::ALLOW, allow));
+        return Err(WsRefusal::wrong_method());
     }
     if parsed.version != Some(1) {
         return Err(malformed(Malformed::Version));
@@ -254,7 +310,7 @@ fn check_headers(request: &mut Request<()>) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn answer(request: &Request<()>) -> Result<Response<()>, WsRefusal> {
+fn upgrade(request: &Request<()>) -> Result<Response<()>, WsRefusal> {
     create_response(request).map_err(|error| match error {
         Error::Protocol(
             ProtocolError::MissingConnectionUpgradeHeader

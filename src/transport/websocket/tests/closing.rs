@@ -133,3 +133,70 @@ fn what_comes_in_while_closing_is_kept_up_to_a_bound_and_never_with_a_gap() {
     assert_eq!(heard.len(), 256 * 1024);
     assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
 }
+
+#[test]
+fn what_comes_after_a_breach_is_dropped_until_the_peers_end() {
+    let (mut stream, mut raw) = server(1 << 20);
+    write(&mut raw, &frame(TEXT, b"not here"));
+    read_all(&mut stream).now_or_never().unwrap().1.unwrap_err();
+    let mut close = stream.close();
+    for _ in 0..40 {
+        assert!((&mut close).now_or_never().is_none());
+        write(&mut raw, &vec![0; 1 << 18]);
+    }
+    raw.close().now_or_never().unwrap().unwrap();
+    block_on(close).unwrap();
+    let told = receive(&mut raw).now_or_never().unwrap();
+    assert_eq!(told, (CLOSE, 1003_u16.to_be_bytes().to_vec()));
+}
+
+#[test]
+fn a_peer_that_sends_on_after_a_breach_is_left_after_128_mib() {
+    let (mut stream, mut raw) = server(1 << 20);
+    write(&mut raw, &frame(TEXT, b"not here"));
+    read_all(&mut stream).now_or_never().unwrap().1.unwrap_err();
+    let mut close = stream.close();
+    let more = vec![0; 1 << 18];
+    let mut sent = 0;
+    while (&mut close).now_or_never().is_none() {
+        write(&mut raw, &more);
+        sent += more.len();
+        assert!(sent <= 128 << 20, "{sent} bytes");
+    }
+    assert_eq!(sent, 128 << 20);
+}
+
+#[test]
+fn a_peer_that_is_silent_after_a_breach_is_left_after_five_seconds() {
+    let clock = VirtualClock::new();
+    let (here, mut raw) = pipe(1024);
+    let mut stream = over(here, WsRole::Server, &clock, &WsConfig::default());
+    write(&mut raw, &frame(TEXT, b"not here"));
+    read_all(&mut stream).now_or_never().unwrap().1.unwrap_err();
+    let mut close = stream.close();
+    assert!((&mut close).now_or_never().is_none());
+    clock.advance(Duration::from_millis(4_999));
+    assert!((&mut close).now_or_never().is_none());
+    clock.advance(Duration::from_millis(1));
+    close.now_or_never().unwrap().unwrap();
+}
+
+#[test]
+fn a_breach_is_told_though_something_written_is_lost() {
+    let (mut stream, mut raw) = server(16);
+    stream.write_all(&[7; 14]).now_or_never().unwrap().unwrap();
+    stream.flush().now_or_never().unwrap().unwrap();
+    let written = stream.write(b"never flushed").now_or_never().unwrap();
+    assert_eq!(written.unwrap(), 13);
+    write(&mut raw, &frame(TEXT, b"no"));
+    read_all(&mut stream).now_or_never().unwrap().1.unwrap_err();
+    let mut close = stream.close();
+    assert!((&mut close).now_or_never().is_none(), "the pipe is full");
+    let first = receive(&mut raw).now_or_never().unwrap();
+    assert_eq!(first, (BINARY, vec![7; 14]));
+    raw.close().now_or_never().unwrap().unwrap();
+    let error = close.now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    let told = receive(&mut raw).now_or_never().unwrap();
+    assert_eq!(told, (CLOSE, 1003_u16.to_be_bytes().to_vec()));
+}

@@ -282,12 +282,11 @@ fn every_breach_is_invalid_data_and_the_peer_is_told() {
         assert_eq!(again.to_string(), error.to_string(), "it stays failed");
         let write = stream.write(b"x").now_or_never().unwrap().unwrap_err();
         assert_eq!(write.kind(), io::ErrorKind::BrokenPipe);
-        stream
-            .close()
-            .now_or_never()
-            .expect("nothing to wait for")
-            .unwrap();
+        let mut close = stream.close();
+        assert!((&mut close).now_or_never().is_none(), "it may send on");
         assert_eq!(raw.read(&mut [0]).now_or_never().unwrap().unwrap(), 0);
+        raw.close().now_or_never().unwrap().unwrap();
+        close.now_or_never().expect("no more can come").unwrap();
     }
 }
 

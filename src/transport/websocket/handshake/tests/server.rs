@@ -151,3 +151,74 @@ fn a_client_that_leaves_is_no_refusal() {
         );
     }
 }
+
+#[test]
+fn who_has_an_http_server_has_the_same_answers() {
+    let server = WsServer::default()
+        .subprotocol("v1")
+        .check(|request, info| match request.query.as_deref() {
+            Some(user) => {
+                info.extensions.insert(user.to_owned());
+                Ok(())
+            }
+            None => Err(WsRefusal::new(401, "who are you?")),
+        });
+    let request = |change: fn(&mut http::Request<&'static str>)| {
+        let mut request = http::Request::get("/anywhere?ada")
+            .header("Host", "here")
+            .header("Connection", "keep-alive")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Sec-WebSocket-Protocol", "v1")
+            .body("of any kind")
+            .unwrap();
+        change(&mut request);
+        server.answer(&request, ConnectionInfo::default())
+    };
+    let (response, info) = request(|_| {}).unwrap();
+    assert_eq!(response.status(), 101);
+    assert_eq!(
+        response.headers()["sec-websocket-accept"],
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    );
+    assert_eq!(response.headers()["sec-websocket-protocol"], "v1");
+    assert_eq!(info.extensions.get::<String>().unwrap(), "ada");
+    assert_eq!(info.websocket.unwrap().path, "/anywhere");
+
+    let refused = [
+        (
+            405,
+            request(|request| *request.method_mut() = http::Method::POST),
+        ),
+        (
+            505,
+            request(|request| *request.version_mut() = http::Version::HTTP_2),
+        ),
+        (
+            400,
+            request(|request| drop(request.headers_mut().remove("host"))),
+        ),
+        (
+            426,
+            request(|request| drop(request.headers_mut().remove("upgrade"))),
+        ),
+        (
+            403,
+            request(|request| {
+                let origin = "http://there".parse().unwrap();
+                request.headers_mut().insert("origin", origin);
+            }),
+        ),
+        (
+            401,
+            request(|request| *request.uri_mut() = "/".parse().unwrap()),
+        ),
+    ];
+    for (status, answer) in refused {
+        let response = answer.unwrap_err().to_response();
+        assert_eq!(response.status(), status, "{}", response.body());
+        assert!(!response.body().is_empty());
+    }
+}
