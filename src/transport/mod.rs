@@ -50,6 +50,8 @@ mod info;
 mod listener;
 mod memory;
 mod messages;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod read_ahead;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod sockets;
 mod stream;
