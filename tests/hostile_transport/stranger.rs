@@ -148,11 +148,11 @@ pub(crate) fn header(first: u8, length: u64) -> Vec<u8> {
     match length {
         0..=125 => header.push(0x80 | length as u8),
         126..=0xffff => {
-            header.push(0x80 | 126);
+            header.push(0x80 | 0x7e);
             header.extend((length as u16).to_be_bytes());
         }
         _ => {
-            header.push(0x80 | 127);
+            header.push(0x80 | 0x7f);
             header.extend(length.to_be_bytes());
         }
     }

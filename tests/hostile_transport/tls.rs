@@ -11,7 +11,7 @@ fn what_is_no_tls_ends_the_connection_and_nothing_else() {
         b"",
         REQUEST.as_bytes(),
         &[0; 1000],
-        &[0xff; 100_000],
+        &vec![0xff; 100_000],
         // A record of 16 KiB and one byte more than may be, and a record of a version that is none.
         &[0x16, 3, 3, 0x48, 1, 1, 0, 0, 0],
         &[0x16, 9, 9, 0, 5, 1, 0, 0, 1, 0],
