@@ -51,6 +51,8 @@ mod listener;
 mod memory;
 mod messages;
 mod pending;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod read_ahead;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod sockets;
 mod stream;

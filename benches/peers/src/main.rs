@@ -1,5 +1,6 @@
 //! Measures sessionwire beside its peers on the same work. See README.md.
 
+mod calls;
 mod heap;
 mod measure;
 mod message;
@@ -27,7 +28,7 @@ use crate::run::Plan;
 static ALLOCATOR: heap::Counting = heap::Counting;
 
 const USAGE: &str = "\
-sessionwire-peers [bulk|latency|loaded|fat|sessions|memory|all]... [options]
+sessionwire-peers [bulk|latency|loaded|fat|sessions|memory|calls|all]... [options]
 
   --rounds N        rounds, of which the median is shown (default 5)
   --seconds S       about how long one measurement sends (default 0.5)
@@ -37,7 +38,9 @@ sessionwire-peers [bulk|latency|loaded|fat|sessions|memory|all]... [options]
   --list            prints the contestants' names
 ";
 
-const PARTS: [&str; 6] = ["bulk", "latency", "loaded", "fat", "sessions", "memory"];
+const PARTS: [&str; 7] = [
+    "bulk", "latency", "loaded", "fat", "sessions", "memory", "calls",
+];
 
 struct Options {
     parts: Vec<String>,
@@ -55,6 +58,11 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["heap-opener", name, port] => return heap_side(&contestants, name, Some(port.parse()?)),
         ["heap-acceptor", name] => return heap_side(&contestants, name, None),
+        ["round-trips", name, count] => {
+            let contestant = find(&contestants, name)?;
+            let future = contestant.traced_round_trips(count.parse()?);
+            return contestant.runtime().run(future);
+        }
         _ => {}
     }
 
@@ -96,12 +104,17 @@ fn main() -> Result<()> {
                 plan.sessions(&mut results);
                 report::sessions(&results);
             }
-            _ => {
+            "memory" => {
                 plan.memory(&mut results);
                 report::memory(&results, &contestants);
             }
+            _ => {
+                plan.calls(&mut results);
+                report::calls(&results, &contestants);
+            }
         }
     }
+    report::encrypted(&results, &options.sizes);
     requirements::print(&results);
     if let Some(path) = &options.json {
         results.write_json(path)?;
@@ -163,12 +176,16 @@ fn parse(contestants: &[Box<dyn Contestant>]) -> Result<Option<Options>> {
     Ok(Some(options))
 }
 
+fn find<'a>(contestants: &'a [Box<dyn Contestant>], name: &str) -> Result<&'a dyn Contestant> {
+    let found = contestants
+        .iter()
+        .find(|contestant| contestant.name() == name);
+    Ok(found.ok_or("no such contestant")?.as_ref())
+}
+
 /// One side of `heap::measure`, in a process of its own.
 fn heap_side(contestants: &[Box<dyn Contestant>], name: &str, port: Option<u16>) -> Result<()> {
-    let contestant = contestants
-        .iter()
-        .find(|contestant| contestant.name() == name)
-        .ok_or("no such contestant")?;
+    let contestant = find(contestants, name)?;
     heap::start_counting();
     let future = match port {
         Some(port) => contestant.heap_of_opener(port),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::{BoxFuture, RemoteHandle};
 
+use crate::calls;
 use crate::heap;
 use crate::message::Message;
 use crate::peer::{End, Path, Peer, Result, Runtime};
@@ -22,6 +23,7 @@ pub trait Contestant: Send + Sync {
     fn long_fat_pipe(&self, seconds: f64) -> BoxFuture<'static, Result<u64>>;
     fn heap_of_opener(&self, port: u16) -> BoxFuture<'static, Result<heap::Report>>;
     fn heap_of_acceptor(&self) -> BoxFuture<'static, Result<heap::Report>>;
+    fn traced_round_trips(&self, count: u64) -> BoxFuture<'static, Result<()>>;
 }
 
 impl<P: Peer> Contestant for P {
@@ -59,6 +61,10 @@ impl<P: Peer> Contestant for P {
 
     fn heap_of_acceptor(&self) -> BoxFuture<'static, Result<heap::Report>> {
         heap::acceptor(*self).boxed()
+    }
+
+    fn traced_round_trips(&self, count: u64) -> BoxFuture<'static, Result<()>> {
+        calls::round_trips(*self, count).boxed()
     }
 }
 

@@ -1,10 +1,13 @@
-//! sessionwire: typed channels over TCP, WebSocket and memory, and channels of raw `Bytes`.
+//! sessionwire: typed channels over TCP, WebSocket, the two over TLS, and memory; and channels of raw `Bytes`.
 
 use std::net::{SocketAddr, TcpListener};
 
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
-use sessionwire::transport::{BoxedStream, Endpoint, TokioStream, TransportConfig, WsStream, pipe};
+use sessionwire::transport::{
+    BoxedStream, Endpoint, Identity, Listener, TlsClient, TlsServer, TokioStream, TransportConfig,
+    WsStream, pipe,
+};
 use sessionwire::{Channel, Config, Connection, RawChannel, Role};
 
 use crate::measure::Contestant;
@@ -16,6 +19,8 @@ pub const TCP: &str = "ours-tcp";
 pub const TCP_TOKIO: &str = "ours-tcp-tokio";
 pub const WEBSOCKET: &str = "ours-websocket";
 pub const WEBSOCKET_TOKIO: &str = "ours-websocket-tokio";
+pub const TLS: &str = "ours-tls";
+pub const WEBSOCKET_TLS: &str = "ours-wss";
 pub const MEMORY: &str = "ours-memory";
 pub const BYTES: &str = "ours-bytes";
 
@@ -30,6 +35,8 @@ pub fn table() -> Vec<Box<dyn Contestant>> {
         Box::new(ours(TCP_TOKIO, Runtime::Tokio, Wire::Tcp)),
         Box::new(ours(WEBSOCKET, Runtime::AsyncStd, Wire::WebSocket)),
         Box::new(ours(WEBSOCKET_TOKIO, Runtime::Tokio, Wire::WebSocket)),
+        Box::new(ours(TLS, Runtime::AsyncStd, Wire::Secure("tls"))),
+        Box::new(ours(WEBSOCKET_TLS, Runtime::AsyncStd, Wire::Secure("wss"))),
         Box::new(ours(MEMORY, Runtime::AsyncStd, Wire::Memory)),
         Box::new(OursBytes(ours(BYTES, Runtime::AsyncStd, Wire::Tcp))),
     ]
@@ -46,7 +53,15 @@ struct Ours {
 enum Wire {
     Tcp,
     WebSocket,
+    /// Over TLS, by endpoints of that scheme: the sockets are sessionwire's own.
+    Secure(&'static str),
     Memory,
+}
+
+impl Wire {
+    fn is_given_sockets(self) -> bool {
+        matches!(self, Self::Tcp | Self::WebSocket)
+    }
 }
 
 /// The same with raw messages.
@@ -181,17 +196,45 @@ async fn accept_all(connection: Connection, channels: usize) -> Result<Side<RawC
     })
 }
 
-async fn pair(channels: usize) -> Result<Link<RawChannel>> {
-    let (one, other) = pipe(256 << 10);
+async fn pair(wire: Wire, channels: usize) -> Result<Link<RawChannel>> {
+    let (one, other) = match wire {
+        Wire::Secure(scheme) => secure(scheme).await?,
+        _ => memory(),
+    };
     let (opener, acceptor) = futures::try_join!(
-        open_all(connection(Box::new(one), Role::Dialer), channels),
-        accept_all(connection(Box::new(other), Role::Acceptor), channels),
+        open_all(connection(one, Role::Dialer), channels),
+        accept_all(connection(other, Role::Acceptor), channels),
     )?;
     Ok(Link {
         opener,
         acceptor,
         proxy: None,
     })
+}
+
+fn memory() -> (BoxedStream, BoxedStream) {
+    let (one, other) = pipe(256 << 10);
+    (Box::new(one), Box::new(other))
+}
+
+/// A server with a certificate of its own making, and a client that trusts it alone.
+async fn secure(scheme: &str) -> Result<(BoxedStream, BoxedStream)> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes())?;
+    let client = TlsClient::builder().pin(identity.fingerprint()).build()?;
+    let server = TlsServer::builder(identity).build()?;
+    let config = TransportConfig::default()
+        .tls_client(client)
+        .tls_server(server);
+    let endpoint: Endpoint = format!("{scheme}://127.0.0.1:0").parse()?;
+    let mut listener = Listener::bind(&endpoint, &config).await?;
+    let address = listener.endpoint().clone();
+    let (dialed, accepted) =
+        futures::try_join!(sessionwire::transport::connect(&address, &config), async {
+            listener.accept().await?.handshake().await
+        },)?;
+    Ok((dialed.stream, accepted.stream))
 }
 
 fn convert<E>(side: Side<RawChannel>, end: impl Fn(RawChannel) -> E) -> Side<E> {
@@ -219,7 +262,7 @@ macro_rules! peer {
             }
 
             fn uses_network(&self) -> bool {
-                $ours(self).wire != Wire::Memory
+                $ours(self).wire.is_given_sockets()
             }
 
             async fn open(&self, address: SocketAddr, channels: usize) -> Result<Side<$end>> {
@@ -239,8 +282,9 @@ macro_rules! peer {
             }
 
             async fn connect(&self, path: Path, channels: usize) -> Result<Link<$end>> {
-                if $ours(self).wire == Wire::Memory {
-                    let link = pair(channels).await?;
+                let wire = $ours(self).wire;
+                if !wire.is_given_sockets() {
+                    let link = pair(wire, channels).await?;
                     return Ok(Link {
                         opener: convert(link.opener, $wrap),
                         acceptor: convert(link.acceptor, $wrap),

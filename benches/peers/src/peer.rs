@@ -81,8 +81,8 @@ pub trait Peer: Copy + Send + Sync + 'static {
     /// Whether many channels share one connection. If not, `channels` are as many connections.
     fn multiplexes(&self) -> bool;
 
-    /// Whether there is a socket at all. Without one there are no proxy and no second process: override `connect`,
-    /// and `open` and `accept` are not called.
+    /// Whether it runs on sockets that it is given. Otherwise there are no proxy and no second process: override
+    /// `connect`, and `open` and `accept` are not called.
     fn uses_network(&self) -> bool {
         true
     }

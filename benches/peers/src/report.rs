@@ -1,6 +1,7 @@
 //! The tables.
 
 use crate::measure::{Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE};
+use crate::ours;
 use crate::requirements::{CROWD, LOAD_SIZE, size_name};
 use crate::results::{Key, Metric, Results};
 use crate::run::LONG_FAT_PIPE_SECONDS;
@@ -160,6 +161,52 @@ pub fn memory(results: &Results, contestants: &[Box<dyn Contestant>]) {
         }
     }
     table.print();
+}
+
+pub fn calls(results: &Results, contestants: &[Box<dyn Contestant>]) {
+    let mut table =
+        Table::new("System calls per message of a ping-pong of 64 B: on sockets, and all");
+    table.row("", ["sockets", "all"]);
+    for contestant in contestants {
+        let key = |metric| Key::new(metric, contestant.name(), ROUND_TRIP_SIZE, 1);
+        if let Some(socket) = results.median(key(Metric::SocketCalls)) {
+            let all = results.median(key(Metric::AllCalls));
+            table.row(
+                contestant.name(),
+                [two_digits(Some(socket)), two_digits(all)],
+            );
+        }
+    }
+    table.print();
+}
+
+/// What TLS costs: ours over it beside ours without it, where both were measured.
+pub fn encrypted(results: &Results, sizes: &[usize]) {
+    let mut table =
+        Table::new("Ours over TLS × the same without it: bulk on one channel, round trip p50");
+    let mut head: Vec<String> = sizes.iter().map(|size| size_name(*size)).collect();
+    head.push("round trip".to_owned());
+    table.row("", head);
+    let mut any = false;
+    for (secure, plain) in [
+        (ours::TLS, ours::TCP),
+        (ours::WEBSOCKET_TLS, ours::WEBSOCKET),
+    ] {
+        let ratio = |metric, size| {
+            let key = |name| Key::new(metric, name, size, 1);
+            results.ratio(key(secure), key(plain))
+        };
+        let mut ratios: Vec<_> = sizes
+            .iter()
+            .map(|size| ratio(Metric::Bulk, *size))
+            .collect();
+        ratios.push(ratio(Metric::RoundTripP50, ROUND_TRIP_SIZE));
+        any |= ratios.iter().any(Option::is_some);
+        table.row(secure, ratios.into_iter().map(times));
+    }
+    if any {
+        table.print();
+    }
 }
 
 fn digits(figure: Option<f64>, digits: usize) -> String {

@@ -209,6 +209,8 @@ fn describe(key: Key) -> String {
         Metric::AcceptorChannel => "idle channel, bytes at the acceptor",
         Metric::OpenerAllocations => "allocations per message at the sender",
         Metric::AcceptorAllocations => "allocations per message at the receiver",
+        Metric::SocketCalls => "system calls on sockets per message",
+        Metric::AllCalls => "system calls per message",
     };
     let size = if key.size == 0 {
         String::new()

@@ -32,6 +32,9 @@ pub enum Metric {
     /// Allocations per message.
     OpenerAllocations,
     AcceptorAllocations,
+    /// System calls per message of a ping-pong: on sockets, and all.
+    SocketCalls,
+    AllCalls,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::calls;
 use crate::heap;
 use crate::measure::{Bulk, Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE, RoundTrips, Samples};
 use crate::peer::Result;
@@ -149,6 +150,18 @@ impl Plan<'_> {
                     let rate = complain(key, conversing.runtime().run(rate));
                     results.add(key, rate.unwrap_or(f64::NAN));
                 }
+            }
+        }
+    }
+
+    /// Once: these figures vary little.
+    pub fn calls(&self, results: &mut Results) {
+        for contestant in self.contestants {
+            let key = |metric| Key::new(metric, contestant.name(), ROUND_TRIP_SIZE, 1);
+            let report = calls::measure(contestant.name());
+            if let Some(report) = complain(key(Metric::SocketCalls), report) {
+                results.add(key(Metric::SocketCalls), report.socket);
+                results.add(key(Metric::AllCalls), report.all);
             }
         }
     }

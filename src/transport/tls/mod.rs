@@ -16,6 +16,7 @@ pub use self::server::{TlsServer, TlsServerBuilder};
 use self::stream::TlsStream;
 use super::deadline::Deadline;
 use super::farewell::{FAREWELL, part};
+use super::read_ahead::ReadAhead;
 use super::{Endpoint, Scheme, TlsInfo, TransportError};
 
 mod client;
@@ -28,6 +29,8 @@ mod stream;
 mod tests;
 
 const PROTOCOL: &str = "TLS";
+/// Bytes read from the stream below at once, while much comes.
+const READ_AHEAD: usize = 64 * 1024;
 
 pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
@@ -38,7 +41,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     let name = client.server_name(endpoint)?;
     let connector = TlsConnector::from(client.config(endpoint));
     let connected = deadline
-        .keep(PROTOCOL, pin!(connector.connect(name, stream)))
+        .keep(PROTOCOL, pin!(connector.connect(name, read_ahead(stream))))
         .await?;
     let stream = connected.map_err(failure::failed)?;
     let info = info(stream.get_ref().1);
@@ -46,12 +49,13 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
+    stream: S,
     endpoint: &Endpoint,
     server: &TlsServer,
     deadline: &Deadline,
 ) -> Result<(TlsStream<S>, TlsInfo), TransportError> {
     let acceptor = TlsAcceptor::from(server.config(endpoint));
+    let mut stream = read_ahead(stream);
     let shake = async {
         let first = match check_first_bytes(&mut stream).await {
             Ok(first) => first,
@@ -79,6 +83,11 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             Err(error)
         }
     }
+}
+
+/// rustls itself asks for 4 KiB at a time.
+fn read_ahead<S>(stream: S) -> ReadAhead<S> {
+    ReadAhead::new(stream, READ_AHEAD)
 }
 
 /// The head of the first record.

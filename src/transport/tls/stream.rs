@@ -5,12 +5,13 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::transport::TransportError;
+use crate::transport::read_ahead::ReadAhead;
 
 /// A TLS connection whose errors last: a stream that was cut short never ends well later, and an end
 /// that refused this one is quoted.
 #[derive(Debug)]
 pub(in crate::transport) struct TlsStream<S> {
-    inner: futures_rustls::TlsStream<S>,
+    inner: futures_rustls::TlsStream<ReadAhead<S>>,
     failure: Option<Failure>,
 }
 
@@ -23,7 +24,7 @@ enum Failure {
 }
 
 impl<S> TlsStream<S> {
-    pub(super) fn new(inner: futures_rustls::TlsStream<S>) -> Self {
+    pub(super) fn new(inner: futures_rustls::TlsStream<ReadAhead<S>>) -> Self {
         Self {
             inner,
             failure: None,

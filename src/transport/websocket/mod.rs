@@ -13,7 +13,6 @@ mod events;
 mod failure;
 mod frame;
 mod handshake;
-mod inbox;
 mod output;
 mod parts;
 mod receive;

@@ -11,12 +11,12 @@ use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use super::closing::Closing;
 use super::events::Observers;
 use super::frame::{MAX_CONTROL, Receiver, WsClose, WsRole};
-use super::inbox::{Inbox, ReadSize};
 use super::output::Output;
 use super::receive::Incoming;
 use super::wakers::Wakers;
 use super::{WsConfig, WsText};
 use crate::runtime::{self, SharedRuntime};
+use crate::transport::read_ahead::{Inbox, ReadSize};
 
 /// A WebSocket over any stream, as a stream of bytes.
 ///
@@ -195,6 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<S> {
         let this = self.get_mut();
         this.wakers.reader.register(context.waker());
         if this.inbox.is_empty() && buffer.len() >= this.read_size.get() {
+            this.inbox = Inbox::default();
             return this.poll_payload(buffer);
         }
         ready!(this.poll_inbox())?;

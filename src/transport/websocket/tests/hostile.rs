@@ -202,6 +202,8 @@ fn an_idle_stream_holds_less_than_a_kilobyte() {
                 stream.write_all(piece).now_or_never().unwrap().unwrap();
                 stream.flush().now_or_never().unwrap().unwrap();
             }
+            let little = stream.read(&mut buffer[..10]).now_or_never();
+            assert_eq!(little.unwrap().unwrap(), 10);
             while let Some(count) = stream.read(&mut buffer).now_or_never() {
                 count.unwrap();
             }

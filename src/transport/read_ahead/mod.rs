@@ -1,3 +1,11 @@
+//! Streams whose readers ask for little at a time are read in larger pieces than they ask for.
+
+#[cfg(feature = "tls")]
+pub(super) use self::stream::ReadAhead;
+
+#[cfg(feature = "tls")]
+mod stream;
+
 /// The least that one read of the stream below asks for, in bytes.
 const LEAST_READ: usize = 1024;
 
