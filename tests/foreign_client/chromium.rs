@@ -1,4 +1,4 @@
-//! A page in headless Chromium. The test serves it, and forwards each WebSocket to the server of this crate,
+//! A page in headless Chromium. The test serves it, and forwards its WebSockets to the server of this crate,
 //! as a web server in front of one does: the page and the WebSocket have the same origin.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

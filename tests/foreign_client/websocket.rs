@@ -101,7 +101,7 @@ fn python_client() -> Option<Command> {
 
 fn node_client() -> Option<Command> {
     let libraries = installed("node/node_modules");
-    let found = format!("require({:?})", libraries.join("ws").to_string_lossy());
+    let found = format!("require({:?})", libraries.join("ws"));
     if !available("node", &["-e", &found]) {
         return None;
     }
