@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_sink::Sink;
@@ -307,11 +307,12 @@ impl RawSender {
         let Handle { shared, key } = &self.handle;
         let answering = std::mem::take(&mut self.answering);
         let gathered = &mut self.gathered;
-        let mut attempt = |state: &mut State| {
+        // The waker is left only at the last attempt: what this task does itself must not wake it.
+        let mut attempt = |state: &mut State, waker: Option<&Waker>| {
             let before = send_gathered(state, *key, gathered)?;
             let room = queue(state, *key)?;
-            if room == Room::Full {
-                state.wait_to_write(*key, context.waker());
+            if let Some(waker) = waker.filter(|_| room == Room::Full) {
+                state.wait_to_write(*key, waker);
             }
             Ok::<_, ChannelError>(match room {
                 Room::Free => before,
@@ -319,9 +320,9 @@ impl RawSender {
             })
         };
         let room = if answering {
-            shared.with_quietly(&mut attempt)?
+            shared.with_quietly(|state| attempt(state, None))?
         } else {
-            shared.with(&mut attempt)?
+            shared.with(|state| attempt(state, None))?
         };
         match room {
             Room::Free if !answering => return Poll::Ready(Ok(())),
@@ -332,7 +333,7 @@ impl RawSender {
             // Rather than wait for the driver, write some of what fills the buffer.
             Room::Full => shared.drive(),
         }
-        match shared.with(attempt)? {
+        match shared.with(|state| attempt(state, Some(context.waker())))? {
             Room::Full => Poll::Pending,
             Room::Free | Room::FreeWithBatch => Poll::Ready(Ok(())),
         }
@@ -345,19 +346,21 @@ impl RawSender {
     ) -> Poll<Result<(), ChannelError>> {
         let Handle { shared, key } = &self.handle;
         let gathered = &mut self.gathered;
-        let mut flushed = |state: &mut State| {
+        let mut flushed = |state: &mut State, waker: Option<&Waker>| {
             send_gathered(state, *key, gathered)?;
             if state.machine.is_flushed(*key)? {
                 return Poll::Ready(Ok(()));
             }
-            state.wait_to_write(*key, context.waker());
+            if let Some(waker) = waker {
+                state.wait_to_write(*key, waker);
+            }
             Poll::Pending
         };
-        if let Poll::Ready(result) = shared.with_quietly(&mut flushed) {
+        if let Poll::Ready(result) = shared.with_quietly(|state| flushed(state, None)) {
             return Poll::Ready(result);
         }
         shared.drive();
-        shared.with(flushed)
+        shared.with(|state| flushed(state, Some(context.waker())))
     }
 
     pub(crate) fn note_answering(&mut self) {
@@ -422,23 +425,25 @@ impl RawReceiver {
         }
         let Handle { shared, key } = &self.handle;
         let (inbox, consumed) = (&mut self.inbox, &mut self.consumed);
-        let mut receive = |state: &mut State| {
+        let mut receive = |state: &mut State, waker: Option<&Waker>| {
             let received = state
                 .machine
                 .receive(*key, std::mem::take(consumed), inbox)?;
-            if received == Received::Nothing {
-                state.wait_to_read(*key, context.waker());
+            if let Some(waker) = waker.filter(|_| received == Received::Nothing) {
+                state.wait_to_read(*key, waker);
             }
             Ok::<_, ChannelError>(received)
         };
+        let waker = context.waker();
         let (mut received, is_alone) = shared.with(|state| {
-            let received = receive(state)?;
-            Ok::<_, ChannelError>((received, !state.many_wait_to_read()))
+            let is_alone = !state.others_wait_to_read(*key);
+            let received = receive(state, Some(waker).filter(|_| !is_alone))?;
+            Ok::<_, ChannelError>((received, is_alone))
         })?;
         if received == Received::Nothing && is_alone {
             // Before it waits, the task looks for itself whether something is there.
             shared.drive();
-            received = shared.with(receive)?;
+            received = shared.with(|state| receive(state, Some(waker)))?;
         }
         match received {
             Received::Messages => Poll::Ready(Ok(true)),

@@ -252,9 +252,11 @@ impl State {
         self.readers += usize::from(is_new);
     }
 
-    /// Whether several readers wait: what their tasks do is better done for all of them at once.
-    pub(crate) fn many_wait_to_read(&self) -> bool {
-        self.readers > 1
+    /// Whether readers of other channels wait: what their tasks do is better done for all at once.
+    pub(crate) fn others_wait_to_read(&self, key: usize) -> bool {
+        let is_known = |wakers: &Wakers| wakers.reader.is_some();
+        let own = self.wakers.get(key).is_some_and(is_known);
+        self.readers > usize::from(own)
     }
 
     /// To be dropped when the state is unlocked: that may run anything.
