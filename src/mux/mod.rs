@@ -5,6 +5,7 @@ mod config;
 mod connection;
 mod driver;
 mod error;
+mod feed;
 mod frame;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
