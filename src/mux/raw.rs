@@ -25,7 +25,7 @@ use crate::runtime::SharedRuntime;
 /// Messages arrive whole, once and in order, each with back-pressure of this channel alone.
 ///
 /// Dropping it before [`finish`](Self::finish) resets the channel: the peer sees
-/// [`Code::CANCELLED`]. As a [`Stream`] it yields what is received, as a [`Sink`] it sends.
+/// [`Code::CANCELLED`]. As a [`Stream`] it yields what is received, as a [`Sink`](futures_util::Sink) it sends.
 ///
 /// ```
 /// # futures::executor::block_on(async {
