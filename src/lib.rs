@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod mux;
+pub mod rpc;
 pub mod runtime;
 pub mod session;
 pub mod transport;

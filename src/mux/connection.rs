@@ -248,7 +248,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn runtime(&self) -> &SharedRuntime {
+    pub(crate) fn runtime(&self) -> &SharedRuntime {
         &self.shared.runtime
     }
 

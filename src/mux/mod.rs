@@ -28,6 +28,7 @@ pub use self::code::Code;
 pub use self::config::Config;
 pub use self::connection::{Connection, IncomingChannel};
 pub use self::driver::Driver;
+pub(crate) use self::error::reason_text;
 pub use self::error::{ChannelError, ConnectionError, OpenError, Timeout, Violation};
 pub use self::frame::FrameError;
 pub(crate) use self::frame::MAX_PROTOCOL_NAME;

@@ -31,7 +31,6 @@ pub use futures_rustls::rustls;
 #[cfg(feature = "websocket")]
 pub use http;
 /// What [`WsStream`] is observed by.
-#[cfg(feature = "websocket")]
 pub use pharos;
 
 mod config;

@@ -1,0 +1,107 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_listener::Event;
+
+use super::error::LinkError;
+use crate::mux::Connection;
+use crate::runtime::Instant;
+
+/// What a link is doing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// It is making a connection.
+    Connecting {
+        /// Which attempt this is since it was last up, from 1.
+        attempt: u32,
+    },
+    /// It has a connection.
+    Up {
+        /// Which one of the link's connections this is, from 1.
+        epoch: u64,
+        /// The connection.
+        connection: Connection,
+    },
+    /// It waits before it tries again.
+    Waiting {
+        /// Which attempt comes next, from 1.
+        attempt: u32,
+        /// When.
+        until: Instant,
+    },
+    /// It is down for good.
+    Down(LinkError),
+}
+
+/// A state to watch, by level: whoever looks late sees the newest.
+#[derive(Debug)]
+pub(super) struct Watched {
+    current: Mutex<(u64, LinkState)>,
+    changed: Event,
+}
+
+impl Watched {
+    pub(super) fn new(state: LinkState) -> Self {
+        Self {
+            current: Mutex::new((1, state)),
+            changed: Event::new(),
+        }
+    }
+
+    pub(super) fn get(&self) -> LinkState {
+        self.lock().1.clone()
+    }
+
+    /// Changes the state, unless the link is down for good.
+    pub(super) fn set(&self, state: LinkState) {
+        let mut current = self.lock();
+        if matches!(current.1, LinkState::Down(_)) {
+            return;
+        }
+        let version = current.0.saturating_add(1);
+        let before = std::mem::replace(&mut *current, (version, state));
+        drop(current);
+        // Outside of the lock: it may hold the last handle of a connection.
+        drop(before);
+        self.changed.notify(usize::MAX);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, LinkState)> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Follows the states of a link: the newest is seen, those between may be missed.
+#[derive(Debug)]
+pub struct LinkWatch {
+    watched: Arc<Watched>,
+    seen: u64,
+}
+
+impl LinkWatch {
+    pub(super) fn new(watched: Arc<Watched>) -> Self {
+        Self { watched, seen: 0 }
+    }
+
+    /// Waits for a state that this has not answered yet; the first time, that is the present one.
+    ///
+    /// After [`LinkState::Down`], no other follows: it waits for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled `changed` has taken nothing.
+    pub async fn changed(&mut self) -> LinkState {
+        loop {
+            let listener = self.watched.changed.listen();
+            let newest = {
+                let current = self.watched.lock();
+                (current.0 > self.seen).then(|| current.clone())
+            };
+            if let Some((version, state)) = newest {
+                self.seen = version;
+                return state;
+            }
+            listener.await;
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Calls and subscriptions, over a link that reconnects.
+//!
+//! An [`Interface`] names the types that both sides agree on. A [`Service`] answers it; a
+//! [`Client`] asks, and follows topics. The client stands on a [`Link`], which keeps one connection
+//! up for as many clients and protocols as wanted.
+
+mod client;
+mod fault;
+mod interface;
+mod link;
+mod service;
+
+pub use self::client::Client;
+pub use self::fault::{Fault, FaultKind};
+pub use self::interface::{Interface, Never};
+pub use self::link::{Link, LinkError, LinkState, LinkWatch};
+pub use self::service::{Caller, Service};

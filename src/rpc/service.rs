@@ -1,0 +1,50 @@
+use super::fault::Fault;
+use super::interface::Interface;
+use crate::mux::Connection;
+use crate::runtime::{Instant, MaybeSend, MaybeSync};
+
+/// Answers calls and opens topics: the serving side of an [`Interface`]. Either end of a connection
+/// may serve.
+pub trait Service: MaybeSend + MaybeSync + 'static {
+    /// What it serves.
+    type Interface: Interface;
+
+    /// Answers one request.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped, where it last waited, when the caller gives the call up, when its
+    /// deadline passes, and when the connection ends.
+    fn call(
+        &self,
+        caller: Caller,
+        request: <Self::Interface as Interface>::Request,
+    ) -> impl Future<Output = Result<<Self::Interface as Interface>::Response, Fault>> + MaybeSend;
+}
+
+/// Who asks, and until when the answer is wanted.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    connection: Connection,
+    deadline: Instant,
+}
+
+impl Caller {
+    pub(super) fn new(connection: Connection, deadline: Instant) -> Self {
+        Self {
+            connection,
+            deadline,
+        }
+    }
+
+    /// The connection that the request came on: what is known of the peer, and a way to ask it
+    /// something.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// When the caller gives up.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
