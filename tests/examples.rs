@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -104,6 +104,22 @@ fn a_follower_survives_rollbacks_and_waiting_over_every_transport() {
     std::fs::remove_file(file).ok();
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn a_follower_trusts_one_certificate_and_no_other() {
+    for endpoint in ["wss://127.0.0.1:0/sync", "tls://127.0.0.1:0"] {
+        let (mut server, endpoint) = serve("block_sync", &["serve", endpoint]);
+        let line = server.line();
+        let fingerprint = line.strip_prefix("certificate ").unwrap();
+        let followed = run("block_sync", &["follow", &endpoint, fingerprint]);
+        assert!(followed.ends_with("followed to 20\n"), "{followed}");
+
+        let other = "00".repeat(32);
+        let refused = command("block_sync", &["follow", &endpoint, &other]).output();
+        assert!(!refused.unwrap().status.success(), "over {endpoint}");
+    }
+}
+
 #[test]
 fn a_follower_survives_a_server_that_stalls() {
     let (_server, endpoint) = serve("block_sync", &["stall", "tcp://127.0.0.1:0"]);
@@ -164,23 +180,36 @@ fn tokio_and_async_std_understand_each_other() {
 }
 
 /// An example that runs until the test is over.
-struct Server(Child);
+struct Server {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// The next line that it prints.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
 /// Starts an example, answers where it says that it listens.
 fn serve(example: &str, arguments: &[&str]) -> (Server, String) {
     let child = command(example, arguments).stdout(Stdio::piped()).spawn();
-    let mut server = Server(child.expect("the example starts"));
-    let output = server.0.stdout.as_mut().expect("its output is piped");
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line).unwrap();
-    let endpoint = line.trim().strip_prefix("listening on ");
+    let mut child = child.expect("the example starts");
+    let output = child.stdout.take().expect("its output is piped");
+    let output = BufReader::new(output);
+    let mut server = Server { child, output };
+    let line = server.line();
+    let endpoint = line.strip_prefix("listening on ");
     (
         server,
         endpoint.expect("it says where it listens").to_owned(),
