@@ -12,7 +12,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
