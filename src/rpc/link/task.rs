@@ -104,22 +104,26 @@ impl Stop {
 }
 
 /// Does what a link does until that is over, or until nobody wants it.
-pub(super) async fn run(
+pub(super) fn run(
     publisher: Publisher,
     stop: Arc<Stop>,
     drain_timeout: Duration,
     activity: impl Future<Output = LinkError>,
-) {
-    let publisher = Lasting(publisher);
-    let may_finish = match select(pin!(activity), pin!(stop.wished())).await {
-        Either::Left((error, _)) => return publisher.0.down(error),
-        Either::Right((may_finish, _)) => may_finish,
-    };
-    if may_finish && let LinkState::Up { connection, .. } = publisher.0.watched.get() {
-        // What was cut tells its own users.
-        let _ = connection.drain(drain_timeout).await;
+) -> impl Future<Output = ()> {
+    // Made here, as a runtime may drop a task that it has never polled.
+    let lasting = Lasting(publisher);
+    async move {
+        let Lasting(publisher) = &lasting;
+        let may_finish = match select(pin!(activity), pin!(stop.wished())).await {
+            Either::Left((error, _)) => return publisher.down(error),
+            Either::Right((may_finish, _)) => may_finish,
+        };
+        if may_finish && let LinkState::Up { connection, .. } = publisher.watched.get() {
+            // What was cut tells its own users.
+            let _ = connection.drain(drain_timeout).await;
+        }
+        publisher.down(LinkError::Closed);
     }
-    publisher.0.down(LinkError::Closed);
 }
 
 /// With the task, the link is down.
