@@ -6,7 +6,6 @@ use sessionwire::mux::Connection;
 use sessionwire::rpc::{DialError, Link, LinkConfig, LinkError, LinkState};
 use sessionwire::transport::{TransportConfig, TransportError};
 use sessionwire::{Channel, ChannelError, Config, Listener, Router};
-
 use tokio::runtime::Runtime;
 
 use crate::support::proxy::{Direction, Fault, Proxy};
@@ -76,7 +75,8 @@ async fn answers(link: &Link) -> u64 {
     loop {
         match watch.changed().await {
             LinkState::Up { epoch, connection } => {
-                if ask(&connection).await == Some(42) {
+                let answer = ask(&connection).await;
+                if answer == Some(42) {
                     return epoch;
                 }
             }

@@ -12,7 +12,7 @@ use super::dialer::{Attempt, Dialer};
 use super::error::DialError;
 use super::{Link, LinkConfig, LinkState};
 use crate::mux::{Code, Config, Connection, ConnectionError, Role};
-use crate::runtime::{Instant, Runtime as _, SharedRuntime, VirtualClock};
+use crate::runtime::{Instant, SharedRuntime, VirtualClock};
 use crate::transport::{ByteStream, MemoryStream, pipe};
 
 mod backoff;
