@@ -146,12 +146,6 @@ impl World {
         let accepted = self.peer.accepted.lock().unwrap();
         accepted.last().expect("a connection").clone()
     }
-
-    /// Forgets all other ends.
-    pub(super) fn forget(&self) {
-        let forgotten = std::mem::take(&mut *self.peer.accepted.lock().unwrap());
-        drop(forgotten);
-    }
 }
 
 pub(super) fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
