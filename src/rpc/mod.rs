@@ -13,5 +13,7 @@ mod service;
 pub use self::client::Client;
 pub use self::fault::{Fault, FaultKind};
 pub use self::interface::{Interface, Never};
-pub use self::link::{Link, LinkError, LinkState, LinkWatch};
+pub use self::link::{
+    Attempt, DialError, Dialer, Link, LinkConfig, LinkError, LinkEvent, LinkState, LinkWatch,
+};
 pub use self::service::{Caller, Service};
