@@ -16,6 +16,8 @@ pub use self::calls::{CallError, CallLimits, CallOptions, Delivery, Loss};
 pub use self::client::{Client, ClientConfig};
 pub use self::fault::{Fault, FaultKind};
 pub use self::interface::{Interface, Never};
-pub use self::link::{Link, LinkError, LinkState, LinkWatch};
+pub use self::link::{
+    Attempt, DialError, Dialer, Link, LinkConfig, LinkError, LinkEvent, LinkState, LinkWatch,
+};
 pub use self::serve::ServiceLimits;
 pub use self::service::{Caller, Service};

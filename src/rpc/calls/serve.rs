@@ -203,9 +203,10 @@ impl<S: Service> Conversation<S> {
         }
     }
 
-    fn end(self, end: &End) {
-        if let End::Broken(reason) = end {
-            self.sender.reset(Code::PROTOCOL_ERROR, reason);
+    fn end(mut self, end: &End) {
+        match end {
+            End::Over => self.sender.finish(),
+            End::Broken(reason) => self.sender.reset(Code::PROTOCOL_ERROR, reason),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What ends, and what that ends.
 
+use std::time::Duration;
+
 use super::world::{Ask, World};
 use crate::mux::Code;
 use crate::rpc::{CallError, CallOptions, Delivery, LinkError, Loss};
@@ -96,4 +98,39 @@ fn the_tasks_end_while_there_is_no_connection() {
     assert!(world.settle() > before);
     call.drop_future();
     assert_eq!(world.settle(), before);
+}
+
+#[test]
+fn a_connection_that_drains_answers_what_it_has_and_the_next_one_takes_the_rest() {
+    let mut world = World::new();
+    world.connect();
+    let first = world.ask(Ask::Wait(1));
+    let (_, there) = world.ends.clone().unwrap();
+    let drained = world.spawn(async move { there.drain(Duration::from_secs(20)).await });
+    let second = world.ask(Ask::Echo(2));
+    world.settle();
+    assert_eq!(
+        world.log.runs(2),
+        0,
+        "nothing new goes to a peer that drains"
+    );
+    world.connect();
+    world.log.release();
+    world.settle();
+    assert!(first.output().unwrap().is_ok());
+    assert!(drained.output().unwrap().is_ok(), "nothing had to be cut");
+    assert!(second.output().unwrap().is_ok());
+    assert_eq!((world.log.runs(1), world.log.runs(2)), (1, 1));
+}
+
+#[test]
+fn an_idle_client_lets_its_connection_drain_at_once() {
+    let mut world = World::new();
+    world.connect();
+    assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
+    let (here, _) = world.ends.clone().unwrap();
+    let drained = world.spawn(async move { here.drain(Duration::from_secs(20)).await });
+    assert!(drained.output().unwrap().is_ok());
+    world.connect();
+    assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
 }
