@@ -148,7 +148,7 @@ impl RawSender {
     }
 
     /// Hands over what was fed, without waiting; what is wrong with the channel shows elsewhere.
-    pub(super) fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         let is_empty = self
             .gathered
             .as_ref()

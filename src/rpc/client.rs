@@ -1,12 +1,15 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::interface::Interface;
 use super::link::Link;
+use super::topics::Front;
 
 /// Asks a service and follows its topics, over a [`Link`]. A clone is another front end to the same.
 pub struct Client<I> {
     link: Link,
+    front: Arc<Front>,
     interface: PhantomData<fn() -> I>,
 }
 
@@ -15,6 +18,7 @@ impl<I: Interface> Client<I> {
     pub fn new(link: &Link) -> Self {
         Self {
             link: link.clone(),
+            front: Front::new(link),
             interface: PhantomData,
         }
     }
@@ -23,12 +27,17 @@ impl<I: Interface> Client<I> {
     pub fn link(&self) -> &Link {
         &self.link
     }
+
+    pub(super) fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
 }
 
 impl<I> Clone for Client<I> {
     fn clone(&self) -> Self {
         Self {
             link: self.link.clone(),
+            front: Arc::clone(&self.front),
             interface: PhantomData,
         }
     }

@@ -9,9 +9,14 @@ mod fault;
 mod interface;
 mod link;
 mod service;
+mod topics;
 
 pub use self::client::Client;
 pub use self::fault::{Fault, FaultKind};
 pub use self::interface::{Interface, Never};
 pub use self::link::{Link, LinkError, LinkState, LinkWatch};
 pub use self::service::{Caller, Service};
+pub use self::topics::{
+    Cursor, EndReason, Event, Feed, FeedLimits, GapReason, Lag, PublishError, SubscribeError,
+    SubscribeOptions, Subscription, TopicLimits, Topics,
+};
