@@ -248,6 +248,31 @@ impl Connection {
         }
     }
 
+    /// Waits until the peer has introduced itself, so that the two ends are known to understand each other.
+    pub(crate) async fn introduced(&self) -> Result<(), ConnectionError> {
+        loop {
+            let listener = self.shared.events.accepted.listen();
+            let introduced = self.shared.with(|state| state.machine.is_introduced())?;
+            if introduced {
+                return Ok(());
+            }
+            listener.await;
+        }
+    }
+
+    /// Waits until no channel can be opened any more; answers why if the connection has ended, and
+    /// none while channels that are open may go on.
+    pub(crate) async fn spent(&self) -> Option<ConnectionError> {
+        loop {
+            let listener = self.shared.events.places.listen();
+            match self.shared.with(|state| state.machine.check_open()) {
+                Ok(()) => listener.await,
+                Err(OpenError::Connection(error)) => return Some(error),
+                Err(_) => return None,
+            }
+        }
+    }
+
     pub(crate) fn runtime(&self) -> &SharedRuntime {
         &self.shared.runtime
     }

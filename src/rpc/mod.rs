@@ -14,7 +14,9 @@ mod topics;
 pub use self::client::Client;
 pub use self::fault::{Fault, FaultKind};
 pub use self::interface::{Interface, Never};
-pub use self::link::{Link, LinkError, LinkState, LinkWatch};
+pub use self::link::{
+    Attempt, DialError, Dialer, Link, LinkConfig, LinkError, LinkEvent, LinkState, LinkWatch,
+};
 pub use self::service::{Caller, Service};
 pub use self::topics::{
     Cursor, EndReason, Event, Feed, FeedLimits, GapReason, Lag, PublishError, SubscribeError,

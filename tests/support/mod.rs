@@ -22,6 +22,7 @@ use futures::future::{Either, select};
 use futures_timer::Delay;
 use sessionwire::mux::{Connection, RawChannel};
 
+pub(crate) mod proxy;
 pub(crate) mod stage;
 pub(crate) mod transports;
 pub(crate) mod wire;

@@ -49,15 +49,7 @@ impl Machine {
         if protocol.len() > MAX_PROTOCOL_NAME {
             return Err(OpenError::NameTooLong(protocol.len()));
         }
-        if let Some(error) = &self.outcome {
-            return Err(error.clone().into());
-        }
-        if self.phase == Phase::Draining || self.peer.draining {
-            return Err(OpenError::Draining);
-        }
-        if self.opened.next_number > LAST_NUMBER {
-            return Err(OpenError::NumbersExhausted);
-        }
+        self.check_open()?;
         if self.opened.here >= self.peer.allows || self.opened.here_now >= self.config.max_channels
         {
             return Ok(None);
@@ -79,7 +71,24 @@ impl Machine {
             slot.control.open = true;
         }
         self.note_control(key);
+        if self.opened.next_number > LAST_NUMBER {
+            self.signals.places = true;
+        }
         Ok(Some(key))
+    }
+
+    /// Whether channels can be opened at all, now or after a wait.
+    pub(crate) fn check_open(&self) -> Result<(), OpenError> {
+        if let Some(error) = &self.outcome {
+            return Err(error.clone().into());
+        }
+        if self.phase == Phase::Draining || self.peer.draining {
+            return Err(OpenError::Draining);
+        }
+        if self.opened.next_number > LAST_NUMBER {
+            return Err(OpenError::NumbersExhausted);
+        }
+        Ok(())
     }
 
     /// Takes the next channel that the peer opened, with its protocol's name.
@@ -378,6 +387,14 @@ impl Machine {
             self.note_control(key);
         }
         self.return_memory(key);
+    }
+
+    /// Whether the peer has said hello.
+    pub(crate) fn is_introduced(&self) -> Result<bool, ConnectionError> {
+        match &self.outcome {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.peer.introduced),
+        }
     }
 
     /// Asks for a ping: answers the number that [`pings_answered`](Self::pings_answered) reaches.

@@ -1,25 +1,100 @@
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
 use thiserror::Error;
 
-use crate::mux::ConnectionError;
+use crate::mux::{Code, ConnectionError};
 use crate::transport::TransportError;
 
 /// Why a link is down and stays down.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// It was closed here.
+    /// It was closed here: by [`close`](super::Link::close), or because its last handle was dropped.
     #[error("the link was closed here")]
     Closed,
     /// Its connection ended, and it makes no other.
-    #[error("the connection of the link ended")]
+    #[error("the connection of the link ended: {0}")]
     Ended(#[source] ConnectionError),
-    /// No connection could be made, and it tries no more.
-    #[error("no connection could be made, in {attempts} attempts")]
+    /// No connection could be made, and it tries no more: because another attempt could not mend it, or
+    /// [`max_attempts`](super::LinkConfig::max_attempts) were made.
+    #[error("no connection could be made in {attempts} attempts, the last failed: {last}")]
     Unreachable {
-        /// How often it was tried since the link was last up.
+        /// How often it was tried since the last connection that was stable.
         attempts: u32,
         /// What went wrong with the last attempt.
         #[source]
-        last: TransportError,
+        last: DialError,
     },
+    /// The runtime dropped its task, or a dialer panicked: make a new link.
+    #[error("the task of the link was dropped or panicked; make a new link")]
+    Abandoned,
+}
+
+/// Why an attempt to make a connection failed, or why a connection was lost.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The transport could not be made.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The connection ended.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The attempt took too long.
+    #[error("no connection within {after:?}; check the network, or raise `attempt_timeout`")]
+    TimedOut {
+        /// The limit that passed.
+        after: Duration,
+    },
+    /// What a [`Dialer`](super::Dialer) of the program's own says.
+    #[error(transparent)]
+    Other(Arc<dyn Error + Send + Sync>),
+}
+
+impl DialError {
+    /// An error of one's own.
+    pub fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Other(error.into().into())
+    }
+
+    /// Whether someone must change something before another attempt can succeed: an endpoint or header
+    /// that cannot be used, a certificate, a TLS handshake that was refused, an HTTP status of 400 to
+    /// 499 (but 408, 425 and 429), no common version.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Transport(error) => is_transport_fatal(error),
+            Self::Connection(error) => is_connection_fatal(error),
+            Self::TimedOut { .. } | Self::Other(_) => false,
+        }
+    }
+}
+
+fn is_transport_fatal(error: &TransportError) -> bool {
+    match error {
+        TransportError::InvalidEndpoint { .. }
+        | TransportError::Unsupported { .. }
+        | TransportError::InvalidHeader { .. }
+        | TransportError::TlsSetup { .. }
+        | TransportError::Certificate { .. } => true,
+        TransportError::TlsRefused { alert, .. } => {
+            !["CloseNotify", "InternalError", "UserCanceled"].contains(&alert.as_str())
+        }
+        TransportError::Refused { status, .. } => {
+            (400..500).contains(status) && ![408, 425, 429].contains(status)
+        }
+        _ => false,
+    }
+}
+
+fn is_connection_fatal(error: &ConnectionError) -> bool {
+    matches!(
+        error,
+        ConnectionError::Version { .. }
+            | ConnectionError::ClosedByPeer {
+                code: Code::VERSION,
+                ..
+            }
+    )
 }

@@ -12,7 +12,7 @@ use crate::runtime::Instant;
 pub enum LinkState {
     /// It is making a connection.
     Connecting {
-        /// Which attempt this is since it was last up, from 1.
+        /// Which attempt this is since the last connection that was stable, from 1.
         attempt: u32,
     },
     /// It has a connection.
@@ -52,11 +52,11 @@ impl Watched {
         self.lock().1.clone()
     }
 
-    /// Changes the state, unless the link is down for good.
-    pub(super) fn set(&self, state: LinkState) {
+    /// Changes the state, unless the link is down for good; answers whether it did.
+    pub(super) fn set(&self, state: LinkState) -> bool {
         let mut current = self.lock();
         if matches!(current.1, LinkState::Down(_)) {
-            return;
+            return false;
         }
         let version = current.0.saturating_add(1);
         let before = std::mem::replace(&mut *current, (version, state));
@@ -64,6 +64,7 @@ impl Watched {
         // Outside of the lock: it may hold the last handle of a connection.
         drop(before);
         self.changed.notify(usize::MAX);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, (u64, LinkState)> {
@@ -72,7 +73,9 @@ impl Watched {
 }
 
 /// Follows the states of a link: the newest is seen, those between may be missed.
-#[derive(Debug)]
+///
+/// It does not keep the link alive.
+#[derive(Debug, Clone)]
 pub struct LinkWatch {
     watched: Arc<Watched>,
     seen: u64,
@@ -100,6 +103,29 @@ impl LinkWatch {
             if let Some((version, state)) = newest {
                 self.seen = version;
                 return state;
+            }
+            listener.await;
+        }
+    }
+
+    /// Waits until the link is down for good, answers why.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled `down` may have taken states that [`changed`](Self::changed) then does not answer.
+    pub async fn down(&mut self) -> LinkError {
+        loop {
+            let listener = self.watched.changed.listen();
+            let newest = {
+                let current = self.watched.lock();
+                self.seen = current.0;
+                match &current.1 {
+                    LinkState::Down(error) => Some(error.clone()),
+                    _ => None,
+                }
+            };
+            if let Some(error) = newest {
+                return error;
             }
             listener.await;
         }

@@ -1,0 +1,218 @@
+//! The one loop of a link: dial, hold the connection until it is of no more use, pause.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use event_listener::Event;
+use futures_util::future::{Either, select};
+
+use super::backoff::{Backoff, Planned};
+use super::config::LinkConfig;
+use super::dialer::{Attempt, Dialer};
+use super::error::{DialError, LinkError};
+use super::events::{LinkEvent, Observers};
+use super::state::{LinkState, Watched};
+use crate::mux::{Connection, ConnectionError};
+use crate::runtime::{SharedRuntime, timeout};
+
+/// Says what a link does.
+#[derive(Debug, Clone)]
+pub(super) struct Publisher {
+    pub(super) watched: Arc<Watched>,
+    pub(super) observers: Arc<Observers>,
+}
+
+impl Publisher {
+    fn dialing(&self, attempt: Attempt) {
+        let number = attempt.number;
+        self.watched.set(LinkState::Connecting { attempt: number });
+        self.observers.tell(&LinkEvent::Dialing(attempt));
+    }
+
+    fn failed(&self, attempt: Attempt, error: &DialError) {
+        let error = error.clone();
+        self.observers.tell(&LinkEvent::Failed(attempt, error));
+    }
+
+    fn up(&self, epoch: u64, connection: Connection) {
+        self.watched.set(LinkState::Up { epoch, connection });
+        self.observers.tell(&LinkEvent::Up(epoch));
+    }
+
+    fn lost(&self, epoch: u64, end: Option<&ConnectionError>) {
+        let event = match end {
+            Some(end) => LinkEvent::Lost(epoch, end.clone()),
+            None => LinkEvent::Retired(epoch),
+        };
+        self.observers.tell(&event);
+    }
+
+    fn waiting(&self, planned: Planned) {
+        let Planned { attempt, at } = planned;
+        self.watched.set(LinkState::Waiting {
+            attempt: attempt.number,
+            until: at,
+        });
+        self.observers.tell(&LinkEvent::Waiting(attempt, at));
+    }
+
+    fn down(&self, error: LinkError) {
+        if self.watched.set(LinkState::Down(error.clone())) {
+            self.observers.tell(&LinkEvent::Down(error));
+        }
+    }
+}
+
+/// How the handles of a link end it.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    wish: AtomicU8,
+    changed: Event,
+}
+
+const DRAIN: u8 = 1;
+const LEAVE: u8 = 2;
+
+impl Stop {
+    /// Nobody wants the link any more.
+    pub(super) fn leave(&self) {
+        self.wish(LEAVE);
+    }
+
+    /// Open channels may finish, then it is over.
+    pub(super) fn drain(&self) {
+        self.wish(DRAIN);
+    }
+
+    fn wish(&self, wish: u8) {
+        self.wish.fetch_max(wish, Ordering::AcqRel);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Waits for such a wish; answers whether channels may finish.
+    async fn wished(&self) -> bool {
+        loop {
+            let listener = self.changed.listen();
+            match self.wish.load(Ordering::Acquire) {
+                0 => listener.await,
+                wish => return wish == DRAIN,
+            }
+        }
+    }
+}
+
+/// Does what a link does until that is over, or until nobody wants it.
+pub(super) fn run(
+    publisher: Publisher,
+    stop: Arc<Stop>,
+    drain_timeout: Duration,
+    activity: impl Future<Output = LinkError>,
+) -> impl Future<Output = ()> {
+    // Made here, as a runtime may drop a task that it has never polled.
+    let lasting = Lasting(publisher);
+    async move {
+        let Lasting(publisher) = &lasting;
+        let may_finish = match select(pin!(activity), pin!(stop.wished())).await {
+            Either::Left((error, _)) => return publisher.down(error),
+            Either::Right((may_finish, _)) => may_finish,
+        };
+        if may_finish && let LinkState::Up { connection, .. } = publisher.watched.get() {
+            // What was cut tells its own users.
+            let _ = connection.drain(drain_timeout).await;
+        }
+        publisher.down(LinkError::Closed);
+    }
+}
+
+/// With the task, the link is down.
+struct Lasting(Publisher);
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        self.0.down(LinkError::Abandoned);
+    }
+}
+
+/// Makes connections, one after the other.
+pub(super) struct Redial<D> {
+    pub(super) dialer: D,
+    pub(super) config: LinkConfig,
+    pub(super) runtime: SharedRuntime,
+    pub(super) publisher: Publisher,
+    /// Draws a number from 0 to 1.
+    pub(super) fraction: fn() -> f64,
+}
+
+impl<D: Dialer> Redial<D> {
+    /// Goes on until no attempt is left.
+    pub(super) async fn keep_up(self) -> LinkError {
+        let mut backoff = Backoff::new(self.config.policy(), self.dialer.targets());
+        let mut planned = backoff.first(self.runtime.now());
+        let mut epoch = 0_u64;
+        loop {
+            self.pause(planned).await;
+            let dialled = self.dial(planned.attempt).await;
+            let now = self.runtime.now();
+            let next = match dialled {
+                Err(error) => {
+                    let attempts = planned.attempt.number;
+                    let is_fatal = self.dialer.is_fatal(&error);
+                    backoff
+                        .failed(now, (self.fraction)(), is_fatal)
+                        .ok_or(LinkError::Unreachable {
+                            attempts,
+                            last: error,
+                        })
+                }
+                Ok(connection) => {
+                    epoch = epoch.saturating_add(1);
+                    backoff.connected(now);
+                    self.publisher.up(epoch, connection.clone());
+                    let end = connection.spent().await;
+                    self.publisher.lost(epoch, end.as_ref());
+                    let is_fatal = end.as_ref().is_some_and(|end| self.is_fatal(end));
+                    let now = self.runtime.now();
+                    match backoff.lost(now, (self.fraction)(), is_fatal) {
+                        Some(next) => Ok(next),
+                        None => Err(LinkError::Ended(connection.closed().await)),
+                    }
+                }
+            };
+            match next {
+                Ok(next) => planned = next,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn pause(&self, planned: Planned) {
+        if planned.at > self.runtime.now() {
+            self.publisher.waiting(planned);
+            self.runtime.sleep_until(planned.at).await;
+        }
+    }
+
+    /// Makes one attempt: a connection counts when the peer has introduced itself.
+    async fn dial(&self, attempt: Attempt) -> Result<Connection, DialError> {
+        self.publisher.dialing(attempt);
+        let after = self.config.attempt_timeout;
+        let dialling = async {
+            let connection = self.dialer.dial(attempt).await?;
+            connection.introduced().await?;
+            Ok(connection)
+        };
+        let dialled = timeout(&*self.runtime, after, dialling).await;
+        let dialled = dialled.unwrap_or(Err(DialError::TimedOut { after }));
+        if let Err(error) = &dialled {
+            tracing::debug!(number = attempt.number, %error, "a link could not connect");
+            self.publisher.failed(attempt, error);
+        }
+        dialled
+    }
+
+    fn is_fatal(&self, end: &ConnectionError) -> bool {
+        self.dialer.is_fatal(&DialError::Connection(end.clone()))
+    }
+}

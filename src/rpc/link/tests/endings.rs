@@ -1,0 +1,196 @@
+use std::sync::{Arc, Mutex};
+
+use super::{Dial, Fate, World, fatal, passing, poll, seconds, up};
+use crate::mux::{Code, ConnectionError};
+use crate::rpc::link::{DialError, Link, LinkConfig, LinkError, LinkState};
+use crate::runtime::{Instant, Runtime, Task};
+
+#[test]
+fn what_trying_again_does_not_mend_is_tried_once_and_told_to_all() {
+    let world = World::new();
+    world.always(Fate::Fails(fatal()));
+    let link = world.link();
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    for _ in 0..3 {
+        let (link, told) = (link.clone(), Arc::clone(&told));
+        world.clock.spawn(Box::pin(async move {
+            let error = link.connection().await.unwrap_err();
+            told.lock().unwrap().push(error.to_string());
+        }));
+    }
+    let mut watch = link.watch();
+    world.pass(seconds(600));
+    assert_eq!(world.dials(), 1);
+    assert_eq!(told.lock().unwrap().len(), 3);
+    let LinkState::Down(LinkError::Unreachable { attempts: 1, last }) =
+        world.run(watch.changed()).expect("a state")
+    else {
+        panic!("{:?}", link.state());
+    };
+    assert!(matches!(
+        last,
+        DialError::Connection(ConnectionError::Version { min: 9, .. })
+    ));
+    let late = world.run(link.connection()).expect("at once").unwrap_err();
+    assert_eq!(late.to_string(), told.lock().unwrap()[0]);
+    assert_eq!(world.settle(), 0, "its task is gone");
+}
+
+#[test]
+fn a_goodbye_that_the_dialer_calls_fatal_ends_it() {
+    let world = World::new();
+    let link = world.link();
+    world.pass(seconds(60));
+    world.there().close(Code::application(7), "banned");
+    world.pass(seconds(600));
+    assert_eq!(world.dials(), 1);
+    let LinkState::Down(LinkError::Ended(ConnectionError::ClosedByPeer { code, .. })) =
+        link.state()
+    else {
+        panic!("{:?}", link.state());
+    };
+    assert_eq!(code, Code::application(7));
+}
+
+#[test]
+fn nothing_of_it_is_left_when_its_last_handle_is_dropped() {
+    for (name, fate) in [
+        ("waiting", Fate::Fails(passing())),
+        ("dialling", Fate::Hangs),
+        ("waiting for a hello", Fate::Silent),
+        ("up", Fate::Up),
+    ] {
+        let world = World::new();
+        world.always(fate);
+        let link = world.link();
+        let (other, mut watch) = (link.clone(), link.watch());
+        world.settle();
+        drop(link);
+        world.settle();
+        assert!(world.settle() > 0, "{name}: a handle is left");
+        drop(other);
+        let error = world.run(watch.down()).expect("an end");
+        assert!(matches!(error, LinkError::Closed), "{name}: {error}");
+        world.peer.silent.lock().unwrap().clear();
+        world.settle();
+        assert_eq!(world.settle(), 0, "{name}: a task is left");
+        assert_eq!(world.dials(), 1, "{name}");
+        assert_eq!(
+            Arc::strong_count(&world.peer),
+            1,
+            "{name}: its dialer is left"
+        );
+    }
+}
+
+#[test]
+fn a_watch_and_a_router_do_not_keep_it_alive() {
+    let world = World::new();
+    let link = world.link();
+    let mut watch = link.watch();
+    link.serve(crate::Router::new());
+    world.settle();
+    drop(link);
+    assert!(matches!(world.run(watch.down()), Some(LinkError::Closed)));
+    world.settle();
+    world.forget();
+    assert_eq!(world.settle(), 0, "a task is left");
+}
+
+#[test]
+fn closing_lets_open_channels_finish_and_makes_no_other_connection() {
+    let world = World::new();
+    let link = world.link();
+    world.settle();
+    let (_, connection) = up(&link).expect("a connection");
+    let mut channel = world
+        .run(connection.open_raw("a/1"))
+        .expect("at once")
+        .unwrap();
+    world
+        .run(channel.send("first".into()))
+        .expect("room")
+        .unwrap();
+    world.settle();
+    let opened = world.run(world.there().accept()).expect("at once").unwrap();
+    let mut accepted = opened.expect("a channel").accept_raw();
+
+    let mut closing = Box::pin(link.close());
+    assert!(poll(closing.as_mut()).is_pending());
+    world.pass(seconds(5));
+    assert!(poll(closing.as_mut()).is_pending(), "a channel is open");
+    world
+        .run(channel.send("last".into()))
+        .expect("room")
+        .unwrap();
+    channel.finish();
+    for expected in ["first", "last"] {
+        let heard = world.run(accepted.recv()).expect("a message").unwrap();
+        assert_eq!(heard.expect("a message"), expected);
+    }
+    drop((channel, accepted));
+    assert!(world.run(closing).is_some());
+    assert!(matches!(link.state(), LinkState::Down(LinkError::Closed)));
+    world.pass(seconds(600));
+    assert_eq!(world.dials(), 1);
+}
+
+#[test]
+fn closing_cuts_what_takes_longer_than_it_may() {
+    let world = World::new();
+    let link = world.link_with(LinkConfig::default().drain_timeout(seconds(3)));
+    world.settle();
+    let (_, connection) = up(&link).expect("a connection");
+    let mut channel = world
+        .run(connection.open_raw("a/1"))
+        .expect("at once")
+        .unwrap();
+    world
+        .run(channel.send("first".into()))
+        .expect("room")
+        .unwrap();
+    let mut closing = Box::pin(link.close());
+    assert!(poll(closing.as_mut()).is_pending());
+    world.pass(seconds(2));
+    assert!(poll(closing.as_mut()).is_pending());
+    world.pass(seconds(1));
+    assert!(world.run(closing).is_some());
+    assert!(world.run(channel.recv()).expect("an end").is_err());
+}
+
+#[test]
+fn closing_ends_a_pause_and_an_attempt_at_once() {
+    for fate in [Fate::Fails(passing()), Fate::Hangs] {
+        let world = World::new();
+        world.always(fate);
+        let link = world.link();
+        world.settle();
+        assert!(world.run(link.close()).is_some());
+        assert!(world.run(link.close()).is_some(), "a second time too");
+        assert_eq!(world.settle(), 0);
+        assert_eq!(world.dials(), 1);
+    }
+}
+
+/// Drops its tasks.
+#[derive(Debug)]
+struct Gone;
+
+impl Runtime for Gone {
+    fn spawn(&self, task: Task) {
+        drop(task);
+    }
+
+    fn sleep_until(&self, _: Instant) -> Task {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn whoever_waits_is_told_when_its_task_is_dropped() {
+    let world = World::new();
+    let dial = Dial(Arc::clone(&world.peer));
+    let link = Link::with_runtime(dial, LinkConfig::default(), Arc::new(Gone));
+    let error = world.run(link.connection()).expect("an end").unwrap_err();
+    assert!(matches!(error, LinkError::Abandoned), "{error}");
+}
