@@ -89,7 +89,7 @@ impl Sink<Bytes> for RawChannel {
 
 impl RawSender {
     /// Ready when a message may be fed.
-    pub(super) fn poll_ready(
+    pub(crate) fn poll_ready(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ChannelError>> {
@@ -112,7 +112,7 @@ impl RawSender {
 
     /// Feeds a message of up to 4 KiB that `write` appends to the buffer; a longer one is handed
     /// back instead, for [`start_send_message`](Self::start_send_message).
-    pub(super) fn start_send_with(
+    pub(crate) fn start_send_with(
         &mut self,
         write: impl FnOnce(&mut BytesMut) -> Result<(), ChannelError>,
     ) -> Result<Option<BytesMut>, ChannelError> {
@@ -127,7 +127,7 @@ impl RawSender {
     }
 
     /// Feeds a message after [`poll_ready`](Self::poll_ready), which found room for it.
-    pub(super) fn start_send_message(&mut self, message: &mut Bytes) -> Result<(), ChannelError> {
+    pub(crate) fn start_send_message(&mut self, message: &mut Bytes) -> Result<(), ChannelError> {
         if message.len() <= COPY_UP_TO {
             let gathered = self.gathered()?;
             check_length(message.len(), gathered.max_message)?;

@@ -186,7 +186,7 @@ impl RawChannel {
         &self.sender.handle.shared.runtime
     }
 
-    pub(super) fn max_message_size(&self) -> MaxMessageSize {
+    pub(crate) fn max_message_size(&self) -> MaxMessageSize {
         let max = self
             .sender
             .handle
@@ -304,7 +304,7 @@ impl RawSender {
     }
 
     /// Ready when everything sent has gone to the transport.
-    pub(super) fn poll_flush(
+    pub(crate) fn poll_flush(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ChannelError>> {
@@ -346,7 +346,7 @@ impl RawReceiver {
             .with(|state| state.machine.stop(key, code));
     }
 
-    pub(super) fn poll_recv(
+    pub(crate) fn poll_recv(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, ChannelError>> {

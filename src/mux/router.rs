@@ -69,20 +69,28 @@ impl Router {
 
     /// Hands channels of `protocol` to `handler`, as channels of raw messages.
     #[must_use]
-    pub fn on_raw<Handler, Running, Error>(mut self, protocol: &str, handler: Handler) -> Self
+    pub fn on_raw<Handler, Running, Error>(self, protocol: &str, handler: Handler) -> Self
     where
         Handler: Fn(RawChannel) -> Running + MaybeSend + MaybeSync + 'static,
         Running: Future<Output = Result<(), Error>> + MaybeSend + 'static,
         Error: fmt::Display,
     {
-        let handle = move |channel: IncomingChannel| -> Option<Task> {
+        self.on_incoming(protocol, move |channel| {
             let running = handler(channel.accept_raw());
             Some(Box::pin(async move {
                 if let Err(error) = running.await {
                     tracing::debug!(%error, "a handler failed");
                 }
             }))
-        };
+        })
+    }
+
+    /// Hands channels of `protocol` to `handle`, which may refuse them.
+    #[must_use]
+    pub(crate) fn on_incoming<Handler>(mut self, protocol: &str, handle: Handler) -> Self
+    where
+        Handler: Fn(IncomingChannel) -> Option<Task> + MaybeSend + MaybeSync + 'static,
+    {
         self.handlers.insert(protocol.to_owned(), Arc::new(handle));
         self
     }

@@ -2,13 +2,58 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::calls::Calls;
 use super::interface::Interface;
 use super::link::Link;
 use super::topics::Front;
 
+/// The limits of a [`Client`].
+///
+/// ```
+/// let config = sessionwire::rpc::ClientConfig::default().calls_at_once(1024);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    calls_at_once: usize,
+    subscriptions: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            calls_at_once: 256,
+            subscriptions: 1024,
+        }
+    }
+}
+
+impl ClientConfig {
+    /// The calls that may be going on at once, those among them that wait for a connection. Default 256,
+    /// at least 1; further ones wait, first come, first served, until their deadlines.
+    ///
+    /// No more than the service allows are sent to it at once, whatever this says.
+    #[must_use]
+    pub fn calls_at_once(mut self, calls: usize) -> Self {
+        self.calls_at_once = calls.max(1);
+        self
+    }
+
+    /// The subscriptions that may be on the wire at once. Default 1,024, as many as a service takes
+    /// from a connection by default.
+    ///
+    /// Those that share one count once, and one counts until the service has confirmed its end.
+    #[must_use]
+    pub fn subscriptions(mut self, subscriptions: usize) -> Self {
+        self.subscriptions = subscriptions;
+        self
+    }
+}
+
 /// Asks a service and follows its topics, over a [`Link`]. A clone is another front end to the same.
 pub struct Client<I> {
     link: Link,
+    calls: Calls,
     front: Arc<Front>,
     interface: PhantomData<fn() -> I>,
 }
@@ -16,11 +61,21 @@ pub struct Client<I> {
 impl<I: Interface> Client<I> {
     /// A client over a link, which other clients may use too.
     pub fn new(link: &Link) -> Self {
+        Self::with_config(link, &ClientConfig::default())
+    }
+
+    /// A client with limits of its own.
+    pub fn with_config(link: &Link, config: &ClientConfig) -> Self {
         Self {
             link: link.clone(),
-            front: Front::new(link),
+            calls: Calls::new(link, config.calls_at_once),
+            front: Front::new(link, config.subscriptions),
             interface: PhantomData,
         }
+    }
+
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// The link that it stands on.
@@ -37,6 +92,7 @@ impl<I> Clone for Client<I> {
     fn clone(&self) -> Self {
         Self {
             link: self.link.clone(),
+            calls: self.calls.clone(),
             front: Arc::clone(&self.front),
             interface: PhantomData,
         }

@@ -1,7 +1,11 @@
 use std::fmt;
 
+use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::codec::VarintError;
+use crate::codec::varint::{put_u64, take_u64};
 
 /// Why a service did not do what it was asked, in words that travel to the caller.
 ///
@@ -35,12 +39,17 @@ pub enum FaultKind {
     /// The key of an idempotent call is no longer, or not yet, known to answer it: whether the
     /// call was run is unknown.
     KeyForgotten,
+    /// A kind that this end is too old to know, by its number on the wire.
+    Unknown(u32),
     /// The application's own kind, by number.
     Application(u32),
 }
 
 /// The longest reason that travels, in bytes.
 const LONGEST_REASON: usize = 512;
+
+/// The application's kinds begin here on the wire.
+const FIRST_APPLICATION: u64 = 256;
 
 impl Fault {
     /// A fault with a reason; at most 512 bytes of it travel.
@@ -64,6 +73,55 @@ impl Fault {
     pub fn reason(&self) -> &str {
         &self.reason
     }
+
+    /// Appends the fault to a message that ends with it.
+    pub(super) fn put(&self, buffer: &mut BytesMut) {
+        put_u64(buffer, self.kind.number());
+        buffer.put_slice(self.reason.as_bytes());
+    }
+
+    /// The fault that the rest of a message is.
+    pub(super) fn take(mut rest: &[u8]) -> Result<Self, VarintError> {
+        let kind = FaultKind::from_number(take_u64(&mut rest)?);
+        Ok(Self::new(kind, String::from_utf8_lossy(rest)))
+    }
+}
+
+impl FaultKind {
+    fn number(self) -> u64 {
+        match self {
+            Self::Refused => 0,
+            Self::UnknownTopic => 1,
+            Self::Undecodable => 2,
+            Self::Unencodable => 3,
+            Self::DeadlinePassed => 4,
+            Self::Busy => 5,
+            Self::Panicked => 6,
+            Self::KeyForgotten => 7,
+            Self::Unknown(number) => number.into(),
+            Self::Application(number) => FIRST_APPLICATION.saturating_add(number.into()),
+        }
+    }
+
+    fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::Refused,
+            1 => Self::UnknownTopic,
+            2 => Self::Undecodable,
+            3 => Self::Unencodable,
+            4 => Self::DeadlinePassed,
+            5 => Self::Busy,
+            6 => Self::Panicked,
+            7 => Self::KeyForgotten,
+            other => {
+                let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);
+                match other.checked_sub(FIRST_APPLICATION) {
+                    Some(application) => Self::Application(narrow(application)),
+                    None => Self::Unknown(narrow(other)),
+                }
+            }
+        }
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -77,6 +135,9 @@ impl fmt::Display for FaultKind {
             Self::Busy => "the service is busy, try later",
             Self::Panicked => "the service's handler panicked",
             Self::KeyForgotten => "the service no longer knows the key, the call may have been run",
+            Self::Unknown(number) => {
+                return write!(formatter, "a fault unknown here, number {number}");
+            }
             Self::Application(number) => return write!(formatter, "fault {number} of the service"),
         };
         formatter.write_str(text)
@@ -93,6 +154,22 @@ mod tests {
         assert_eq!(fault.reason().len(), 512);
         let fault = Fault::refused(format!("x{}", "é".repeat(300)));
         assert_eq!(fault.reason().len(), 511);
+    }
+
+    #[test]
+    fn every_kind_travels() {
+        let kinds = (0..300).map(FaultKind::from_number);
+        for (number, kind) in (0..).zip(kinds) {
+            assert_eq!(kind.number(), number);
+            let fault = Fault::new(kind, "wörds");
+            let mut message = BytesMut::new();
+            fault.put(&mut message);
+            assert_eq!(Fault::take(&message), Ok(fault));
+        }
+        let largest = FaultKind::Application(u32::MAX);
+        assert_eq!(FaultKind::from_number(largest.number()), largest);
+        assert_eq!(FaultKind::from_number(u64::MAX), largest);
+        assert!(Fault::take(&[]).is_err());
     }
 
     #[test]

@@ -4,19 +4,23 @@
 //! [`Client`] asks, and follows topics. The client stands on a [`Link`], which keeps one connection
 //! up for as many clients and protocols as wanted.
 
+mod calls;
 mod client;
 mod fault;
 mod interface;
 mod link;
+mod serve;
 mod service;
 mod topics;
 
-pub use self::client::Client;
+pub use self::calls::{CallError, CallLimits, CallOptions, Delivery, Loss};
+pub use self::client::{Client, ClientConfig};
 pub use self::fault::{Fault, FaultKind};
 pub use self::interface::{Interface, Never};
 pub use self::link::{
     Attempt, DialError, Dialer, Link, LinkConfig, LinkError, LinkEvent, LinkState, LinkWatch,
 };
+pub use self::serve::ServiceLimits;
 pub use self::service::{Caller, Service};
 pub use self::topics::{
     Cursor, EndReason, Event, Feed, FeedLimits, GapReason, Lag, PublishError, SubscribeError,

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::fault::{Fault, FaultKind};
 use super::interface::Interface;
 use super::topics::Feed;
@@ -46,14 +48,14 @@ pub trait Service: MaybeSend + MaybeSync + 'static {
 /// Who asks, and until when the answer is wanted.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    connection: Connection,
+    connection: Arc<Connection>,
     deadline: Instant,
 }
 
 impl Caller {
-    pub(super) fn new(connection: Connection, deadline: Instant) -> Self {
+    pub(super) fn new(connection: impl Into<Arc<Connection>>, deadline: Instant) -> Self {
         Self {
-            connection,
+            connection: connection.into(),
             deadline,
         }
     }

@@ -1,10 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::event::EndReason;
 use crate::codec::CodecError;
-use crate::mux::ChannelError;
+use crate::mux::Code;
 use crate::rpc::fault::Fault;
 use crate::rpc::link::LinkError;
 
@@ -22,8 +23,8 @@ pub enum SubscribeError {
     #[error("no answer to the subscription within {0:?}")]
     DeadlinePassed(Duration),
     /// The client has as many subscriptions on the wire as it may: drop some, or raise
-    /// [`Client::most_subscriptions`](super::super::Client::most_subscriptions).
-    #[error("{limit} subscriptions are open already, more than that `most_subscriptions` forbids")]
+    /// [`ClientConfig::subscriptions`](super::super::ClientConfig::subscriptions).
+    #[error("{limit} subscriptions are open already, `ClientConfig::subscriptions` allows no more")]
     TooMany {
         /// The limit.
         limit: usize,
@@ -32,8 +33,16 @@ pub enum SubscribeError {
     #[error("the topic could not be encoded")]
     Unencodable(#[source] CodecError),
     /// The peer serves no topics of this interface.
-    #[error("the peer serves no topics of this interface")]
-    NotServed(#[source] ChannelError),
+    #[error(
+        "the peer serves no topics of this interface: {code}{}",
+        crate::mux::reason_text(reason)
+    )]
+    NotServed {
+        /// The peer's code.
+        code: Code,
+        /// The peer's words, possibly empty.
+        reason: Arc<str>,
+    },
     /// The link is down for good.
     #[error("the link is down")]
     Down(#[source] LinkError),
@@ -44,7 +53,7 @@ impl From<EndReason> for SubscribeError {
         match reason {
             EndReason::Refused(fault) => Self::Refused(fault),
             EndReason::Closed(fault) => Self::Closed(fault),
-            EndReason::NotServed(error) => Self::NotServed(error),
+            EndReason::NotServed { code, reason } => Self::NotServed { code, reason },
             EndReason::Down(error) => Self::Down(error),
             // Nobody lags before there is something to lag behind.
             EndReason::Lagged => Self::Closed(None),

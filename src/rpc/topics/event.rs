@@ -1,10 +1,11 @@
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::cursor::Cursor;
 use crate::codec::CodecError;
-use crate::mux::ChannelError;
+use crate::mux::{Code, reason_text};
 use crate::rpc::fault::Fault;
 use crate::rpc::link::LinkError;
 
@@ -69,7 +70,12 @@ pub enum EndReason {
     /// The subscriber was too slow, and had asked to be cut off then: [`Lag::Disconnect`](super::Lag::Disconnect).
     Lagged,
     /// The peer serves no topics of this interface.
-    NotServed(ChannelError),
+    NotServed {
+        /// The peer's code.
+        code: Code,
+        /// The peer's words, possibly empty.
+        reason: Arc<str>,
+    },
     /// The link is down for good.
     Down(LinkError),
 }
@@ -81,7 +87,10 @@ impl fmt::Display for EndReason {
             Self::Closed(Some(fault)) => write!(formatter, "the service closed the feed: {fault}"),
             Self::Refused(fault) => write!(formatter, "the service refused to go on: {fault}"),
             Self::Lagged => formatter.write_str("the subscriber was too slow"),
-            Self::NotServed(error) => write!(formatter, "the peer serves no such topics: {error}"),
+            Self::NotServed { code, reason } => {
+                let reason = reason_text(reason);
+                write!(formatter, "the peer serves no such topics: {code}{reason}")
+            }
             Self::Down(error) => write!(formatter, "the link is down: {error}"),
         }
     }

@@ -30,6 +30,6 @@ pub use self::feed::{Feed, FeedLimits};
 pub use self::options::{Lag, SubscribeOptions};
 pub use self::registry::Topics;
 pub use self::serve::TopicLimits;
-pub(super) use self::serve::add_topics;
+pub(super) use self::serve::serve;
 pub(super) use self::subscription::Front;
 pub use self::subscription::Subscription;

@@ -92,12 +92,13 @@ async fn converse(
         lose(shared);
         match failure {
             Failure::Channel(ChannelError::Connection(_)) => return,
-            Failure::Channel(
-                error @ ChannelError::Refused {
-                    code: Code::UNKNOWN_PROTOCOL,
-                    ..
-                },
-            ) => shared.with(|machine| machine.end_all(&EndReason::NotServed(error))),
+            Failure::Channel(ChannelError::Refused {
+                code: code @ Code::UNKNOWN_PROTOCOL,
+                reason,
+            }) => {
+                let reason = EndReason::NotServed { code, reason };
+                shared.with(|machine| machine.end_all(&reason));
+            }
             Failure::Channel(_) | Failure::Finished => {}
             Failure::Wire(_) | Failure::Violation(_) => {
                 let reason = failure.to_string();

@@ -22,13 +22,11 @@ use super::event::GapReason;
 use super::source::{Follower, Next, Source, Step};
 use super::wire::{FromClient, FromServer, WireError};
 use crate::codec::{self, MaxMessageSize};
-use crate::mux::{
-    ChannelError, Code, Connection, IncomingChannel, Place, RawReceiver, RawSender, Router,
-};
+use crate::mux::{ChannelError, Code, Connection, Place, RawReceiver, RawSender, Router};
 use crate::rpc::fault::{Fault, FaultKind};
 use crate::rpc::interface::Interface;
 use crate::rpc::service::{Caller, Service};
-use crate::runtime::{Task, timeout};
+use crate::runtime::timeout;
 
 /// How much of a service's topics one connection may use.
 ///
@@ -69,27 +67,20 @@ impl TopicLimits {
     }
 }
 
-impl Router {
-    /// Serves the topics of a service.
-    #[must_use]
-    pub fn on_topics<S: Service>(self, service: S) -> Self {
-        add_topics(self, Arc::new(service), TopicLimits::default())
-    }
-}
-
-/// Makes `router` serve the topics of a service.
-pub(in crate::rpc) fn add_topics<S: Service>(
+/// Adds the topics of a service to a router.
+pub(in crate::rpc) fn serve<S: Service>(
     router: Router,
-    service: Arc<S>,
+    service: &Arc<S>,
     limits: TopicLimits,
 ) -> Router {
+    let service = Arc::clone(service);
     let protocol = protocol::<S::Interface>();
-    router.on_family(&protocol, move |channel: IncomingChannel| -> Option<Task> {
+    router.on_incoming(&protocol, move |channel| {
         let connection = channel.connection();
         let (sender, receiver) = channel.accept_raw().split();
         let serving = Serving {
             service: Arc::clone(&service),
-            connection,
+            connection: Arc::new(connection),
             limits,
             receiver,
             bell: Arc::default(),
@@ -112,7 +103,7 @@ pub(super) fn protocol<I: Interface>() -> String {
 /// One channel of topics.
 struct Serving<S> {
     service: Arc<S>,
-    connection: Connection,
+    connection: Arc<Connection>,
     limits: TopicLimits,
     receiver: RawReceiver,
     bell: Arc<Doorbell>,
@@ -289,7 +280,7 @@ impl<S: Service> Serving<S> {
         let (abort, registration) = AbortHandle::new_pair();
         let opening = open(
             Arc::clone(&self.service),
-            self.connection.clone(),
+            Arc::clone(&self.connection),
             topic,
             self.limits.follow_timeout,
         );
@@ -394,7 +385,7 @@ enum Read {
 /// Asks the service, which may panic or take too long.
 async fn open<S: Service>(
     service: Arc<S>,
-    connection: Connection,
+    connection: Arc<Connection>,
     topic: Bytes,
     time: Duration,
 ) -> Result<Arc<Source>, Fault> {

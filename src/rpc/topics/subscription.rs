@@ -59,7 +59,7 @@ use crate::runtime::timeout;
 /// let topics = Topics::new();
 /// topics.open(&"bread".to_owned()).unwrap();
 /// let (here, there) = Connection::pair();
-/// let router = Router::new().on_topics(Market(topics.clone()));
+/// let router = Router::new().on_service(Market(topics.clone()));
 /// async_std::task::spawn(async move { router.serve(&there).await });
 ///
 /// let client: Client<Prices> = Client::new(&Link::over(here));
@@ -90,10 +90,6 @@ struct Seat {
     number: u64,
     is_over: bool,
 }
-
-/// Subscriptions of a client on the wire at once, unless set otherwise: as many as a server takes by
-/// default.
-const MOST_SUBSCRIPTIONS: usize = 1024;
 
 impl<I: Interface> Client<I> {
     /// Follows a topic from now on; see [`subscribe_with`](Self::subscribe_with).
@@ -136,14 +132,6 @@ impl<I: Interface> Client<I> {
             None => Err(SubscribeError::DeadlinePassed(options.deadline)),
         }
     }
-
-    /// Lets the client, with all its clones, have at most `most` subscriptions on the wire. Default
-    /// 1,024, as many as a server takes by default.
-    ///
-    /// Those that share one count once; one counts until the server has confirmed its end.
-    pub fn most_subscriptions(&self, most: usize) {
-        self.front().shared.with(|machine| machine.set_most(most));
-    }
 }
 
 /// In bytes of encoding, so that a subscription fits in a message of any reasonable size.
@@ -153,10 +141,11 @@ const LONGEST_TOPIC: MaxMessageSize = match MaxMessageSize::new(16 * 1024) {
 };
 
 impl Front {
-    pub(in crate::rpc) fn new(link: &Link) -> Arc<Self> {
+    /// At most `most` subscriptions are on the wire.
+    pub(in crate::rpc) fn new(link: &Link, most: usize) -> Arc<Self> {
         Arc::new(Self {
             link: link.clone(),
-            shared: Arc::new(Shared::new(Machine::new(MOST_SUBSCRIPTIONS))),
+            shared: Arc::new(Shared::new(Machine::new(most))),
         })
     }
 

@@ -5,9 +5,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::cursor::Cursor;
 use super::event::GapReason;
+use crate::codec::VarintError;
 use crate::codec::varint::{put_u64, take_u64};
-use crate::codec::{self, MaxMessageSize, VarintError};
-use crate::rpc::fault::{Fault, FaultKind};
+use crate::rpc::fault::Fault;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl FromServer {
             }
             Self::Refused { id, fault } => {
                 put(buffer, [REFUSED, *id]);
-                put_fault(buffer, fault);
+                fault.put(buffer);
             }
             Self::Item { id, sequence, body } => {
                 put(buffer, [ITEM, *id, *sequence]);
@@ -192,7 +192,7 @@ impl FromServer {
             Self::Ended { id, fault } => {
                 put(buffer, [ENDED, *id]);
                 if let Some(fault) = fault {
-                    put_fault(buffer, fault);
+                    fault.put(buffer);
                 }
             }
             Self::Unsubscribed { id } => put(buffer, [UNSUBSCRIBED, *id]),
@@ -211,7 +211,7 @@ impl FromServer {
             }
             REFUSED => Ok(Self::Refused {
                 id,
-                fault: take_fault(input),
+                fault: Fault::take(input)?,
             }),
             ITEM => Ok(Self::Item {
                 id,
@@ -225,7 +225,10 @@ impl FromServer {
             }
             ENDED => Ok(Self::Ended {
                 id,
-                fault: (!input.is_empty()).then(|| take_fault(input)),
+                fault: match input.is_empty() {
+                    true => None,
+                    false => Some(Fault::take(input)?),
+                },
             }),
             UNSUBSCRIBED => {
                 end(input)?;
@@ -282,27 +285,12 @@ fn take_gap(input: &mut &[u8]) -> Result<GapReason, WireError> {
     reason.copied().ok_or(WireError::Value(number))
 }
 
-fn put_fault(buffer: &mut BytesMut, fault: &Fault) {
-    let words = (fault.kind(), fault.reason());
-    if codec::encode(&words, buffer, MaxMessageSize::default()).is_err() {
-        debug_assert!(false, "a fault is a number and at most 512 bytes");
-    }
-}
-
-/// A fault that cannot be read is one all the same.
-fn take_fault(input: &[u8]) -> Fault {
-    let decoded: Result<(FaultKind, String), _> = codec::decode(input, MaxMessageSize::default());
-    match decoded {
-        Ok((kind, reason)) => Fault::new(kind, reason),
-        Err(_) => Fault::refused("for a reason that this end cannot read"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rpc::fault::FaultKind;
 
     fn bytes(message: &FromServer) -> BytesMut {
         let mut buffer = BytesMut::new();
@@ -327,14 +315,6 @@ mod tests {
         assert_eq!(FromServer::decode(&buffer), Err(WireError::TrailingBytes));
         assert_eq!(FromServer::decode(&[9, 0]), Err(WireError::Tag(9)));
         assert_eq!(FromClient::decode(&[0, 1, 2]), Err(WireError::Value(2)));
-    }
-
-    #[test]
-    fn a_fault_of_a_kind_that_is_unknown_here_is_a_fault_all_the_same() {
-        let FromServer::Refused { fault, .. } = FromServer::decode(&[1, 3, 200]).unwrap() else {
-            panic!("it is a refusal");
-        };
-        assert_eq!(fault.kind(), FaultKind::Refused);
     }
 
     prop_compose! {

@@ -101,10 +101,6 @@ impl Machine {
         }
     }
 
-    pub(super) fn set_most(&mut self, most: usize) {
-        self.most = most;
-    }
-
     /// Begins a subscription; answers its number.
     pub(super) fn subscribe(
         &mut self,

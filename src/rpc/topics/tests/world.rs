@@ -8,7 +8,7 @@ use crate::mux::{Config, Connection, Driver, Role, Router};
 use crate::rpc::link::ByHand;
 use crate::rpc::{
     Caller, Client, Event, Fault, FaultKind, Feed, FeedLimits, Interface, Link, LinkState, Never,
-    Service, SubscribeOptions, Subscription, TopicLimits, Topics,
+    Service, ServiceLimits, SubscribeError, SubscribeOptions, Subscription, TopicLimits, Topics,
 };
 use crate::runtime::{Runtime, SharedRuntime, VirtualClock};
 use crate::transport::pipe;
@@ -89,7 +89,8 @@ impl World {
     }
 
     pub(super) fn serve<S: Service>(&mut self, service: S, limits: TopicLimits) {
-        self.router = super::super::add_topics(Router::new(), Arc::new(service), limits);
+        self.router =
+            Router::new().on_service_with(service, ServiceLimits::default().topics(limits));
     }
 
     /// Gives the link a connection.
@@ -214,17 +215,14 @@ impl<T> Output<T> {
     }
 }
 
-pub(super) struct Begun(Output<Result<Subscription<Numbers>, crate::rpc::SubscribeError>>);
+pub(super) struct Begun(Output<Result<Subscription<Numbers>, SubscribeError>>);
 
 impl Begun {
-    pub(super) fn get(&self) -> Option<Result<Subscription<Numbers>, crate::rpc::SubscribeError>> {
+    pub(super) fn get(&self) -> Option<Result<Subscription<Numbers>, SubscribeError>> {
         self.0.get()
     }
 
-    fn take(
-        &self,
-        clock: &VirtualClock,
-    ) -> Result<Subscription<Numbers>, crate::rpc::SubscribeError> {
+    fn take(&self, clock: &VirtualClock) -> Result<Subscription<Numbers>, SubscribeError> {
         clock.run_until_stalled();
         self.get().expect("an answer")
     }

@@ -1,0 +1,92 @@
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::codec::CodecError;
+use crate::mux::{ChannelError, Code};
+use crate::rpc::fault::{Fault, FaultKind};
+use crate::rpc::link::LinkError;
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The link is down for good, and no byte of the call was sent: it was not run.
+    #[error("the call was not sent, as the link is down")]
+    NotSent(#[source] LinkError),
+    /// The peer does not serve the interface; the call was not run.
+    #[error(
+        "the peer does not serve calls of this interface: {code}{}",
+        crate::mux::reason_text(reason)
+    )]
+    NotServed {
+        /// The peer's code.
+        code: Code,
+        /// The peer's words, possibly empty.
+        reason: Arc<str>,
+    },
+    /// The call was sent and its answer lost: whether it was run is unknown.
+    #[error("the call was sent and its answer lost, whether it was run is unknown")]
+    Unknown(#[source] Loss),
+    /// The time for the call was up; the service has been told.
+    #[error("the time for the call was up {}", if *sent { "before it was answered" } else { "before it was sent" })]
+    DeadlinePassed {
+        /// Whether it was sent: the service did not run it if not.
+        sent: bool,
+    },
+    /// The service answered with a fault.
+    #[error("the service did not do what it was asked")]
+    Fault(#[from] Fault),
+    /// The request is larger than one of the two ends allows; it was not sent.
+    #[error(
+        "a request of {length} bytes, {max} are allowed: raise `max_message_size` on both ends"
+    )]
+    TooLarge {
+        /// Bytes of the message with the request.
+        length: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The request could not be encoded; it was not sent.
+    #[error("the request could not be encoded")]
+    Unencodable(#[source] CodecError),
+    /// The answer could not be decoded: do both ends have the same types? The call was run.
+    #[error("the answer could not be decoded")]
+    Undecodable(#[source] CodecError),
+}
+
+impl CallError {
+    /// Whether the service certainly did not run the call, so that making it again is safe.
+    pub fn is_not_run(&self) -> bool {
+        match self {
+            Self::NotSent(_)
+            | Self::NotServed { .. }
+            | Self::DeadlinePassed { sent: false }
+            | Self::TooLarge { .. }
+            | Self::Unencodable(_) => true,
+            Self::Fault(fault) => matches!(fault.kind(), FaultKind::Busy | FaultKind::Undecodable),
+            Self::Unknown(_) | Self::DeadlinePassed { sent: true } | Self::Undecodable(_) => false,
+        }
+    }
+}
+
+/// How the answer to a call was lost.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The channel of the calls ended, most likely with its connection.
+    #[error("the channel of the calls ended")]
+    Channel(#[from] ChannelError),
+    /// The link went down for good before the call could be sent again.
+    #[error("the link went down")]
+    Link(#[source] LinkError),
+    /// The service ended the channel of the calls.
+    #[error("the service ended the channel of the calls")]
+    Finished,
+    /// The service broke the rules of the channel of the calls.
+    #[error("the service broke the rules of the channel of the calls")]
+    Misbehaved,
+    /// The service was started anew and does not know what it ran before.
+    #[error("the service was started anew")]
+    Restarted,
+}

@@ -1,0 +1,90 @@
+use std::time::Duration;
+
+/// How much a service does at once for calls, and what it remembers of them.
+///
+/// ```
+/// use std::time::Duration;
+/// use sessionwire::rpc::CallLimits;
+///
+/// let limits = CallLimits::default()
+///     .calls_at_once(1024)
+///     .longest_deadline(Duration::from_secs(30));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallLimits {
+    pub(super) calls_at_once: u32,
+    pub(super) longest_deadline: Duration,
+    pub(super) keys_per_client: usize,
+    pub(super) key_memory: usize,
+    pub(super) key_time: Duration,
+    pub(super) keyed_at_once: usize,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            calls_at_once: 256,
+            longest_deadline: Duration::from_secs(5 * 60),
+            keys_per_client: 10_000,
+            key_memory: 64 * 1024 * 1024,
+            key_time: Duration::from_secs(60),
+            keyed_at_once: 4096,
+        }
+    }
+}
+
+impl CallLimits {
+    /// The calls of one client that are worked on at once over one connection. Default 256, at
+    /// least 1.
+    ///
+    /// Clients are told and keep to it. A call beyond it is answered with
+    /// [`FaultKind::Busy`](crate::rpc::FaultKind::Busy).
+    #[must_use]
+    pub fn calls_at_once(mut self, calls: usize) -> Self {
+        self.calls_at_once = u32::try_from(calls).unwrap_or(u32::MAX).max(1);
+        self
+    }
+
+    /// The longest that a call is worked on, whatever the caller wants. Default 5 minutes, at most
+    /// a day.
+    #[must_use]
+    pub fn longest_deadline(mut self, time: Duration) -> Self {
+        self.longest_deadline = time.min(Duration::from_secs(24 * 60 * 60));
+        self
+    }
+
+    /// The keys of idempotent calls that are remembered of each client. Default 10,000, at least 1.
+    ///
+    /// The answer to the oldest is forgotten first; that call is then never run again, should it be
+    /// sent again, but answered with [`FaultKind::KeyForgotten`](crate::rpc::FaultKind::KeyForgotten).
+    #[must_use]
+    pub fn keys_per_client(mut self, keys: usize) -> Self {
+        self.keys_per_client = keys.max(1);
+        self
+    }
+
+    /// The bytes that all remembered answers of idempotent calls may take, each key counting 256 and each
+    /// client 1,024 more. Default 64 MiB.
+    #[must_use]
+    pub fn key_memory(mut self, bytes: usize) -> Self {
+        self.key_memory = bytes;
+        self
+    }
+
+    /// How long the answer to an idempotent call is remembered. Default 60 s, at most a day.
+    #[must_use]
+    pub fn key_time(mut self, time: Duration) -> Self {
+        self.key_time = time.min(Duration::from_secs(24 * 60 * 60));
+        self
+    }
+
+    /// The idempotent calls that run at once for all clients together, those among them whose
+    /// connection is gone. Default 4,096; further ones are answered with
+    /// [`FaultKind::Busy`](crate::rpc::FaultKind::Busy).
+    #[must_use]
+    pub fn keyed_at_once(mut self, calls: usize) -> Self {
+        self.keyed_at_once = calls;
+        self
+    }
+}

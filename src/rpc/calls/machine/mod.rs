@@ -1,0 +1,434 @@
+//! The rules of a client's calls: told what was asked, what came and what time it is, it answers what
+//! to write and whom to tell.
+//!
+//! `W` stands for someone who waits, and is told by being handed back.
+
+mod permits;
+mod state;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use self::permits::Permits;
+use self::state::{Event, State, Step};
+use super::error::{CallError, Loss};
+use super::options::Delivery;
+use crate::mux::Code;
+use crate::rpc::link::LinkError;
+use crate::runtime::Instant;
+
+/// What became of a call: the encoding of the answer, or why there is none.
+pub(super) type Outcome = Result<Bytes, CallError>;
+
+/// All calls of one client.
+#[derive(Debug)]
+pub(super) struct Machine<W> {
+    phase: Phase,
+    permits: Permits<W>,
+    calls: FxHashMap<u64, Call<W>>,
+    /// Not written yet; what was written on a lost channel has the lower ids.
+    queued: BTreeSet<u64>,
+    /// Given up after they were written; at most `outstanding`.
+    cancels: VecDeque<u64>,
+    last_id: u64,
+    /// The largest id that was ever written.
+    sent_up_to: u64,
+    /// The calls that the service has, as far as is known here.
+    outstanding: u32,
+    /// The service's start that last answered.
+    boot: Option<u128>,
+    /// No call's deadline is earlier.
+    earliest: Option<Instant>,
+    told: Vec<W>,
+}
+
+#[derive(Debug)]
+struct Call<W> {
+    state: State,
+    delivery: Delivery,
+    deadline: Instant,
+    /// Kept while it may have to be written.
+    body: Bytes,
+    outcome: Option<Outcome>,
+    caller: Option<W>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// There is no channel, or the service has not welcomed the client on it.
+    Away,
+    Up {
+        calls_at_once: u32,
+    },
+    NotServed(Code, Arc<str>),
+    Down(LinkError),
+}
+
+/// What goes over the channel.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    Request {
+        id: u64,
+        milliseconds: u32,
+        key: Option<u128>,
+        body: Bytes,
+    },
+    Cancel(u64),
+}
+
+impl Outgoing {
+    pub(super) fn id(&self) -> u64 {
+        match self {
+            Self::Request { id, .. } | Self::Cancel(id) => *id,
+        }
+    }
+}
+
+impl<W> Machine<W> {
+    /// A machine that lets so many calls begin before the first ones end.
+    pub(super) fn new(calls_at_once: usize) -> Self {
+        Self {
+            phase: Phase::Away,
+            permits: Permits::new(calls_at_once),
+            calls: FxHashMap::default(),
+            queued: BTreeSet::new(),
+            cancels: VecDeque::new(),
+            last_id: 0,
+            sent_up_to: 0,
+            outstanding: 0,
+            boot: None,
+            earliest: None,
+            told: Vec::new(),
+        }
+    }
+
+    /// Asks for the right to submit one call, first come, first served; `ticket` keeps the place
+    /// in the queue from one asking to the next.
+    pub(super) fn reserve(
+        &mut self,
+        ticket: &mut Option<u64>,
+        deadline: Option<Instant>,
+        caller: impl FnOnce() -> W,
+    ) -> Option<Result<(), CallError>> {
+        if let Some(error) = self.refusal() {
+            self.abandon(ticket.take());
+            return Some(Err(error));
+        }
+        let answer = self.permits.ask(ticket, deadline, caller);
+        if answer.is_none() {
+            self.watch(deadline);
+        }
+        answer
+    }
+
+    /// Leaves the queue for a permit, or gives back what was granted meanwhile.
+    pub(super) fn abandon(&mut self, ticket: Option<u64>) {
+        if let Some(ticket) = ticket {
+            self.told.extend(self.permits.leave(ticket));
+        }
+    }
+
+    /// Gives an unused permit back.
+    pub(super) fn release(&mut self) {
+        self.told.extend(self.permits.release());
+    }
+
+    /// Takes on a call, for which there is a permit; answers its id.
+    pub(super) fn submit(
+        &mut self,
+        body: Bytes,
+        delivery: Delivery,
+        deadline: Instant,
+    ) -> Result<u64, CallError> {
+        if let Some(error) = self.refusal() {
+            self.release();
+            return Err(error);
+        }
+        let id = self.last_id.saturating_add(1);
+        self.last_id = id;
+        let call = Call {
+            state: State::Queued { was_sent: false },
+            delivery,
+            deadline,
+            body,
+            outcome: None,
+            caller: None,
+        };
+        self.calls.insert(id, call);
+        self.queued.insert(id);
+        self.watch(Some(deadline));
+        Ok(id)
+    }
+
+    /// Takes the outcome of a call, or notes who is to be told of it.
+    pub(super) fn take(&mut self, id: u64, caller: impl FnOnce() -> W) -> Option<Outcome> {
+        let call = self.calls.get_mut(&id)?;
+        let Some(outcome) = call.outcome.take() else {
+            call.caller = Some(caller());
+            return None;
+        };
+        self.calls.remove(&id);
+        self.release();
+        Some(outcome)
+    }
+
+    /// The caller wants no outcome any more.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.step(id, Event::Dropped);
+    }
+
+    /// The largest id that was written before, on whatever channel.
+    pub(super) fn sent_up_to(&self) -> u64 {
+        self.sent_up_to
+    }
+
+    /// The service is there, on a new channel.
+    pub(super) fn welcomed(&mut self, boot: u128, calls_at_once: u32) {
+        if self.boot.replace(boot).is_some_and(|before| before != boot) {
+            for id in self.ids() {
+                self.step(id, Event::ServiceRestarted);
+            }
+        }
+        self.phase = Phase::Up {
+            calls_at_once: calls_at_once.max(1),
+        };
+    }
+
+    /// Answers what to write next, oldest first, until that makes up so many bytes.
+    pub(super) fn write(&mut self, now: Instant, bytes: usize, outgoing: &mut Vec<Outgoing>) {
+        let Phase::Up { calls_at_once } = self.phase else {
+            return;
+        };
+        let mut written = 0_usize;
+        while written < bytes {
+            let Some(id) = self.cancels.pop_front() else {
+                break;
+            };
+            self.outstanding = self.outstanding.saturating_sub(1);
+            written = written.saturating_add(SMALL);
+            outgoing.push(Outgoing::Cancel(id));
+        }
+        while written < bytes && self.outstanding < calls_at_once {
+            let Some(id) = self.queued.pop_first() else {
+                break;
+            };
+            let Some(request) = self.request(id, now) else {
+                continue;
+            };
+            if let Outgoing::Request { body, .. } = &request {
+                written = written.saturating_add(SMALL).saturating_add(body.len());
+            }
+            outgoing.push(request);
+        }
+    }
+
+    /// Whether there is something to write.
+    pub(super) fn has_to_write(&self) -> bool {
+        match self.phase {
+            Phase::Up { calls_at_once } => {
+                !self.cancels.is_empty()
+                    || self.outstanding < calls_at_once && !self.queued.is_empty()
+            }
+            _ => false,
+        }
+    }
+
+    /// The service answered; an answer that nobody waits for any more is ignored.
+    pub(super) fn answered(&mut self, id: u64, outcome: Outcome) {
+        if let Some(call) = self.calls.get_mut(&id)
+            && matches!(call.state.on(Event::Answer, call.delivery), Step::Deliver)
+        {
+            self.outstanding = self.outstanding.saturating_sub(1);
+            self.told.extend(call.end(outcome));
+        }
+    }
+
+    /// A call that was to be written could not be, for a reason that is its own.
+    pub(super) fn unsendable(&mut self, id: u64, error: CallError) {
+        if self
+            .calls
+            .get(&id)
+            .is_some_and(|call| call.state == State::Sent)
+        {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
+        self.step(id, Event::Unsendable(error));
+    }
+
+    /// The channel is gone, and with it what was written on it.
+    pub(super) fn lost(&mut self, loss: &Loss) {
+        self.phase = Phase::Away;
+        self.outstanding = 0;
+        self.cancels.clear();
+        for id in self.ids() {
+            self.step(id, Event::ChannelLost(loss));
+        }
+    }
+
+    /// There is a connection, but the peer does not serve the interface on it.
+    pub(super) fn not_served(&mut self, code: Code, reason: &Arc<str>) {
+        self.phase = Phase::NotServed(code, Arc::clone(reason));
+        for id in self.ids() {
+            self.step(id, Event::NotServed(code, reason));
+        }
+        self.permits.tell_all(&mut self.told);
+    }
+
+    /// There is a new connection, of which nothing is known.
+    pub(super) fn connected(&mut self) {
+        if matches!(self.phase, Phase::NotServed(..)) {
+            self.phase = Phase::Away;
+        }
+    }
+
+    /// There will be no connection any more.
+    pub(super) fn down(&mut self, error: &LinkError) {
+        self.phase = Phase::Down(error.clone());
+        for id in self.ids() {
+            self.step(id, Event::LinkDown(error));
+        }
+        self.permits.tell_all(&mut self.told);
+    }
+
+    /// It is that late: ends what has taken too long.
+    pub(super) fn time(&mut self, now: Instant) {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        let is_late = |call: &Call<W>| call.state != State::Done && call.deadline <= now;
+        let mut late: Vec<u64> = self.ids_of(is_late);
+        late.sort_unstable();
+        for id in late {
+            self.step(id, Event::DeadlinePassed);
+        }
+        let next_permit = self.permits.time(now, &mut self.told);
+        let open = self.calls.values().filter(|call| call.state != State::Done);
+        let deadlines = open.map(|call| call.deadline);
+        self.earliest = deadlines.chain(next_permit).min();
+    }
+
+    /// When to tell the time next, at the latest.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// Takes those who are to be told.
+    pub(super) fn take_told(&mut self) -> Vec<W> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// How many calls it keeps: those that wait, were sent, or whose outcome was not taken.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    fn refusal(&self) -> Option<CallError> {
+        match &self.phase {
+            Phase::Away | Phase::Up { .. } => None,
+            Phase::NotServed(code, reason) => Some(CallError::NotServed {
+                code: *code,
+                reason: Arc::clone(reason),
+            }),
+            Phase::Down(error) => Some(CallError::NotSent(error.clone())),
+        }
+    }
+
+    fn watch(&mut self, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline
+            && self.earliest.is_none_or(|earliest| deadline < earliest)
+        {
+            self.earliest = Some(deadline);
+        }
+    }
+
+    /// All calls, oldest first.
+    fn ids(&self) -> Vec<u64> {
+        let mut ids = self.ids_of(|_| true);
+        ids.sort_unstable();
+        ids
+    }
+
+    fn ids_of(&self, mut wanted: impl FnMut(&Call<W>) -> bool) -> Vec<u64> {
+        let matching = self.calls.iter().filter(|(_, call)| wanted(call));
+        matching.map(|(id, _)| *id).collect()
+    }
+
+    /// Writes a queued call, unless its time is up.
+    fn request(&mut self, id: u64, now: Instant) -> Option<Outgoing> {
+        let call = self.calls.get_mut(&id)?;
+        let left = call.deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            self.step(id, Event::DeadlinePassed);
+            return None;
+        }
+        let Step::Send = call.state.on(Event::Written, call.delivery) else {
+            return None;
+        };
+        call.state = State::Sent;
+        let (key, body) = match call.delivery {
+            Delivery::AtMostOnce => (None, std::mem::take(&mut call.body)),
+            Delivery::AtLeastOnce => (None, call.body.clone()),
+            Delivery::Idempotent(key) => (Some(key), call.body.clone()),
+        };
+        self.outstanding = self.outstanding.saturating_add(1);
+        self.sent_up_to = self.sent_up_to.max(id);
+        Some(Outgoing::Request {
+            id,
+            milliseconds: milliseconds(left),
+            key,
+            body,
+        })
+    }
+
+    fn step(&mut self, id: u64, event: Event<'_>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let (was, step) = (call.state, call.state.on(event, call.delivery));
+        let cancels = matches!(step, Step::CancelAndFail(_) | Step::CancelAndForget);
+        match step {
+            Step::Stay | Step::Send | Step::Deliver => return,
+            Step::Queue => {
+                call.state = State::Queued { was_sent: true };
+                self.queued.insert(id);
+                return;
+            }
+            Step::Fail(error) | Step::CancelAndFail(error) => {
+                self.told.extend(call.end(Err(error)));
+            }
+            Step::Forget | Step::CancelAndForget => {
+                self.calls.remove(&id);
+                self.release();
+            }
+        }
+        if matches!(was, State::Queued { .. }) {
+            self.queued.remove(&id);
+        }
+        if cancels {
+            self.cancels.push_back(id);
+        }
+    }
+}
+
+impl<W> Call<W> {
+    fn end(&mut self, outcome: Outcome) -> Option<W> {
+        self.state = State::Done;
+        self.body = Bytes::new();
+        self.outcome = Some(outcome);
+        self.caller.take()
+    }
+}
+
+/// What a message weighs without its body.
+const SMALL: usize = 32;
+
+/// Rounded up, so that a call that has time left is not sent without.
+fn milliseconds(left: Duration) -> u32 {
+    let rounded = left.as_nanos().div_ceil(1_000_000);
+    u32::try_from(rounded).unwrap_or(u32::MAX)
+}

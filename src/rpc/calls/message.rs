@@ -1,0 +1,266 @@
+//! What goes over the channel of the calls: a header by hand, then the value's bytes.
+
+use bytes::{BufMut, BytesMut};
+use thiserror::Error;
+
+use crate::codec::VarintError;
+use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
+use crate::rpc::fault::Fault;
+
+/// What a client says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked<'m> {
+    /// The first message, and only that.
+    Hello {
+        /// The same over all of the client's connections.
+        client: u128,
+        /// The largest id that the client sent before, over any connection.
+        sent_up_to: u64,
+    },
+    Request {
+        /// Larger than all before on the channel.
+        id: u64,
+        milliseconds: u32,
+        key: Option<u128>,
+        body: &'m [u8],
+    },
+    Cancel {
+        id: u64,
+    },
+}
+
+/// What a service says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answered<'m> {
+    /// The first message, and only that.
+    Welcome {
+        /// Another one for each start of the service.
+        boot: u128,
+        calls_at_once: u32,
+    },
+    Answer {
+        id: u64,
+        body: &'m [u8],
+    },
+    Fault {
+        id: u64,
+        fault: Fault,
+    },
+}
+
+/// Why a message is none of the protocol's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum Malformed {
+    #[error(transparent)]
+    Integer(#[from] VarintError),
+    #[error("a message of unknown kind {0}")]
+    Kind(u8),
+    #[error("a message that ends too early")]
+    Short,
+    #[error("a message that is too long")]
+    Long,
+}
+
+const HELLO: u8 = 0;
+const REQUEST: u8 = 1;
+const KEYED_REQUEST: u8 = 2;
+const CANCEL: u8 = 3;
+
+const WELCOME: u8 = 0;
+const ANSWER: u8 = 1;
+const FAULT: u8 = 2;
+
+pub(super) fn put_hello(buffer: &mut BytesMut, client: u128, sent_up_to: u64) {
+    buffer.put_u8(HELLO);
+    buffer.put_u128_le(client);
+    put_u64(buffer, sent_up_to);
+}
+
+/// The body follows.
+pub(super) fn put_request(buffer: &mut BytesMut, id: u64, milliseconds: u32, key: Option<u128>) {
+    buffer.put_u8(key.map_or(REQUEST, |_| KEYED_REQUEST));
+    put_u64(buffer, id);
+    put_u32(buffer, milliseconds);
+    if let Some(key) = key {
+        buffer.put_u128_le(key);
+    }
+}
+
+pub(super) fn put_cancel(buffer: &mut BytesMut, id: u64) {
+    buffer.put_u8(CANCEL);
+    put_u64(buffer, id);
+}
+
+pub(super) fn put_welcome(buffer: &mut BytesMut, boot: u128, calls_at_once: u32) {
+    buffer.put_u8(WELCOME);
+    buffer.put_u128_le(boot);
+    put_u32(buffer, calls_at_once);
+}
+
+/// The body follows.
+pub(super) fn put_answer(buffer: &mut BytesMut, id: u64) {
+    buffer.put_u8(ANSWER);
+    put_u64(buffer, id);
+}
+
+pub(super) fn put_fault(buffer: &mut BytesMut, id: u64, fault: &Fault) {
+    buffer.put_u8(FAULT);
+    put_u64(buffer, id);
+    fault.put(buffer);
+}
+
+impl<'m> Asked<'m> {
+    pub(super) fn take(message: &'m [u8]) -> Result<Self, Malformed> {
+        let (kind, mut rest) = take_kind(message)?;
+        let rest = &mut rest;
+        match kind {
+            HELLO => {
+                let client = take_u128(rest)?;
+                let sent_up_to = take_u64(rest)?;
+                at_end(rest)?;
+                Ok(Self::Hello { client, sent_up_to })
+            }
+            REQUEST | KEYED_REQUEST => {
+                let id = take_u64(rest)?;
+                let milliseconds = take_u32(rest)?;
+                let key = match kind {
+                    KEYED_REQUEST => Some(take_u128(rest)?),
+                    _ => None,
+                };
+                Ok(Self::Request {
+                    id,
+                    milliseconds,
+                    key,
+                    body: rest,
+                })
+            }
+            CANCEL => {
+                let id = take_u64(rest)?;
+                at_end(rest)?;
+                Ok(Self::Cancel { id })
+            }
+            other => Err(Malformed::Kind(other)),
+        }
+    }
+}
+
+impl<'m> Answered<'m> {
+    pub(super) fn take(message: &'m [u8]) -> Result<Self, Malformed> {
+        let (kind, mut rest) = take_kind(message)?;
+        let rest = &mut rest;
+        match kind {
+            WELCOME => {
+                let boot = take_u128(rest)?;
+                let calls_at_once = take_u32(rest)?;
+                at_end(rest)?;
+                Ok(Self::Welcome {
+                    boot,
+                    calls_at_once,
+                })
+            }
+            ANSWER => {
+                let id = take_u64(rest)?;
+                Ok(Self::Answer { id, body: rest })
+            }
+            FAULT => {
+                let id = take_u64(rest)?;
+                let fault = Fault::take(rest)?;
+                Ok(Self::Fault { id, fault })
+            }
+            other => Err(Malformed::Kind(other)),
+        }
+    }
+}
+
+fn take_kind(message: &[u8]) -> Result<(u8, &[u8]), Malformed> {
+    message
+        .split_first()
+        .map(|(kind, rest)| (*kind, rest))
+        .ok_or(Malformed::Short)
+}
+
+fn take_u128(input: &mut &[u8]) -> Result<u128, Malformed> {
+    let (bytes, rest) = input.split_first_chunk().ok_or(Malformed::Short)?;
+    *input = rest;
+    Ok(u128::from_le_bytes(*bytes))
+}
+
+fn at_end(rest: &[u8]) -> Result<(), Malformed> {
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Malformed::Long)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::FaultKind;
+
+    fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
+        let mut buffer = BytesMut::new();
+        write(&mut buffer);
+        buffer
+    }
+
+    #[test]
+    fn what_a_client_writes_is_read_again() {
+        let hello = written(|buffer| put_hello(buffer, 7 << 100, 300));
+        let expected = Asked::Hello {
+            client: 7 << 100,
+            sent_up_to: 300,
+        };
+        assert_eq!(Asked::take(&hello), Ok(expected));
+        for key in [None, Some(u128::MAX)] {
+            let mut request = written(|buffer| put_request(buffer, u64::MAX, u32::MAX, key));
+            request.extend_from_slice(b"body");
+            let expected = Asked::Request {
+                id: u64::MAX,
+                milliseconds: u32::MAX,
+                key,
+                body: b"body",
+            };
+            assert_eq!(Asked::take(&request), Ok(expected));
+        }
+        let cancel = written(|buffer| put_cancel(buffer, 251));
+        assert_eq!(Asked::take(&cancel), Ok(Asked::Cancel { id: 251 }));
+    }
+
+    #[test]
+    fn what_a_service_writes_is_read_again() {
+        let welcome = written(|buffer| put_welcome(buffer, 9, 256));
+        let expected = Answered::Welcome {
+            boot: 9,
+            calls_at_once: 256,
+        };
+        assert_eq!(Answered::take(&welcome), Ok(expected));
+        let mut answer = written(|buffer| put_answer(buffer, 1));
+        answer.extend_from_slice(b"body");
+        let expected = Answered::Answer {
+            id: 1,
+            body: b"body",
+        };
+        assert_eq!(Answered::take(&answer), Ok(expected));
+        let fault = Fault::new(FaultKind::Busy, "later");
+        let message = written(|buffer| put_fault(buffer, 2, &fault));
+        let expected = Answered::Fault { id: 2, fault };
+        assert_eq!(Answered::take(&message), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_cut_or_too_long_is_refused() {
+        let hello = written(|buffer| put_hello(buffer, 7, 300));
+        for length in 0..hello.len() {
+            assert!(Asked::take(&hello[..length]).is_err());
+        }
+        let cancel = written(|buffer| put_cancel(buffer, 1));
+        let longer = [&cancel[..], b"x"].concat();
+        assert_eq!(Asked::take(&longer), Err(Malformed::Long));
+        let keyed = written(|buffer| put_request(buffer, 1, 1, Some(1)));
+        assert_eq!(Asked::take(&keyed[..10]), Err(Malformed::Short));
+        assert_eq!(Asked::take(&[9]), Err(Malformed::Kind(9)));
+        assert_eq!(Answered::take(&[9]), Err(Malformed::Kind(9)));
+        assert_eq!(Answered::take(&[]), Err(Malformed::Short));
+    }
+}

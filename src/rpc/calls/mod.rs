@@ -1,0 +1,20 @@
+//! Requests and answers: all calls of one client share one channel of each connection.
+
+mod client;
+mod error;
+mod limits;
+mod machine;
+mod message;
+mod options;
+mod pump;
+mod serve;
+mod shared;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::client::Calls;
+pub use self::error::{CallError, Loss};
+pub use self::limits::CallLimits;
+pub use self::options::{CallOptions, Delivery};
+pub(super) use self::serve::serve;

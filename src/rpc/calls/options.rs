@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+/// How a call is made: by when it is to be answered, and what becomes of it when the connection is
+/// lost before.
+///
+/// ```
+/// use std::time::Duration;
+/// use sessionwire::rpc::{CallOptions, Delivery};
+///
+/// let options = CallOptions::default()
+///     .deadline(Duration::from_secs(2))
+///     .delivery(Delivery::AtLeastOnce);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallOptions {
+    pub(super) deadline: Duration,
+    pub(super) delivery: Delivery,
+}
+
+/// What becomes of a call that was sent, and not answered, when the connection is lost.
+///
+/// A call that was not sent yet goes with the next connection in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// It fails at once with [`CallError::Unknown`](super::CallError::Unknown): the service may or may not
+    /// have run it.
+    #[default]
+    AtMostOnce,
+    /// It is sent again with the next connection: the service may run it more than once.
+    AtLeastOnce,
+    /// It is sent again, and the service answers it from memory if it ran it already: it is run at
+    /// most once by a process of the service, and never again by the next process.
+    ///
+    /// The key names the call; calls of one client with equal keys are one call. Random keys never meet.
+    /// The service remembers keys within its [`CallLimits`](super::CallLimits). It runs such a call to its end or
+    /// its deadline even when the caller gives it up, so that the key can be answered.
+    Idempotent(u128),
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            delivery: Delivery::default(),
+        }
+    }
+}
+
+impl CallOptions {
+    /// How long the call may take, all waiting included. Default 10 s.
+    ///
+    /// The service is told what is left of it, and gives up after its own longest time at the latest.
+    #[must_use]
+    pub fn deadline(mut self, time: Duration) -> Self {
+        self.deadline = time;
+        self
+    }
+
+    /// What becomes of the call when the connection is lost. Default [`Delivery::AtMostOnce`].
+    #[must_use]
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+}

@@ -1,0 +1,5 @@
+//! Clients and a service over connections in memory, under a clock that stands still.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod basics;
+mod world;

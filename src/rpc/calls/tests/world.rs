@@ -1,0 +1,429 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use event_listener::Event;
+use futures_io::{AsyncRead, AsyncWrite};
+use serde::{Deserialize, Serialize};
+
+use crate::mux::{Config, Connection, Role, Router};
+use crate::rpc::link::{ByHand, LinkState};
+use crate::rpc::{
+    CallLimits, Caller, Client, ClientConfig, Fault, Interface, Link, LinkError, Never, Service,
+    ServiceLimits,
+};
+use crate::runtime::{Runtime, VirtualClock};
+use crate::transport::{MemoryStream, pipe};
+
+/// What the tests ask.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Ask {
+    /// Is answered at once.
+    Echo(u64),
+    /// Is answered when the test says so.
+    Wait(u64),
+    Panic,
+    PanicLater,
+    Refuse(String),
+    /// Is answered with so many bytes.
+    Long(usize),
+    Bytes(Vec<u8>),
+}
+
+/// What it wants to be asked.
+pub(super) enum Asking {}
+
+impl Interface for Asking {
+    const NAME: &'static str = "asking/1";
+    type Request = Ask;
+    type Response = Vec<u8>;
+    type Topic = Never;
+    type Item = Never;
+}
+
+/// What happened at the service, over all connections.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// How often a number was begun, finished, and dropped before its end.
+    pub(super) begun: Mutex<BTreeMap<u64, usize>>,
+    pub(super) order: Mutex<Vec<u64>>,
+    pub(super) dropped: Mutex<Vec<u64>>,
+    pub(super) deadlines: Mutex<Vec<Duration>>,
+    is_released: AtomicBool,
+    released: Event,
+}
+
+impl Log {
+    pub(super) fn runs(&self, number: u64) -> usize {
+        let begun = self.begun.lock().unwrap();
+        begun.get(&number).copied().unwrap_or_default()
+    }
+
+    pub(super) fn dropped(&self) -> Vec<u64> {
+        self.dropped.lock().unwrap().clone()
+    }
+
+    fn begin(&self, number: u64) {
+        *self.begun.lock().unwrap().entry(number).or_default() += 1;
+        self.order.lock().unwrap().push(number);
+    }
+
+    /// Lets all that wait, and will, be answered.
+    pub(super) fn release(&self) {
+        self.is_released.store(true, Ordering::SeqCst);
+        self.released.notify(usize::MAX);
+    }
+}
+
+pub(super) struct Answering(Arc<Log>, VirtualClock);
+
+/// Notes that a handler was dropped before its end.
+struct Watch<'l>(&'l Log, Option<u64>);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.dropped.lock().unwrap().extend(self.1);
+    }
+}
+
+impl Service for Answering {
+    type Interface = Asking;
+
+    async fn call(&self, caller: Caller, ask: Ask) -> Result<Vec<u8>, Fault> {
+        let Self(log, clock) = self;
+        let left = caller.deadline().saturating_duration_since(clock.now());
+        log.deadlines.lock().unwrap().push(left);
+        match ask {
+            Ask::Echo(number) => {
+                log.begin(number);
+                Ok(number.to_le_bytes().to_vec())
+            }
+            Ask::Wait(number) => {
+                log.begin(number);
+                let mut watch = Watch(log, Some(number));
+                while !log.is_released.load(Ordering::SeqCst) {
+                    let released = log.released.listen();
+                    if !log.is_released.load(Ordering::SeqCst) {
+                        released.await;
+                    }
+                }
+                watch.1 = None;
+                Ok(number.to_le_bytes().to_vec())
+            }
+            Ask::Panic => panic!("as the test wants"),
+            Ask::PanicLater => {
+                std::future::poll_fn(yield_once(false)).await;
+                panic!("as the test wants")
+            }
+            Ask::Refuse(reason) => Err(Fault::refused(reason)),
+            Ask::Long(length) => Ok(vec![7; length]),
+            Ask::Bytes(bytes) => Ok(bytes),
+        }
+    }
+}
+
+fn yield_once(mut yielded: bool) -> impl FnMut(&mut Context<'_>) -> Poll<()> {
+    move |context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A client, its link, and a service that it reaches when the test connects them.
+pub(super) struct World {
+    pub(super) clock: VirtualClock,
+    pub(super) log: Arc<Log>,
+    pub(super) link: Link,
+    pub(super) client: Client<Asking>,
+    hand: ByHand,
+    router: Router,
+    limits: ServiceLimits,
+    epoch: u64,
+    wires: Option<[Wire; 2]>,
+    pub(super) ends: Option<(Connection, Connection)>,
+    pub(super) config: Config,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(&ClientConfig::default(), CallLimits::default())
+    }
+
+    pub(super) fn with(config: &ClientConfig, limits: CallLimits) -> Self {
+        let clock = VirtualClock::new();
+        let log = Arc::new(Log::default());
+        let (link, hand) = Link::by_hand(Arc::new(clock.clone()));
+        let limits = ServiceLimits::default().calls(limits);
+        let mut world = Self {
+            client: Client::with_config(&link, config),
+            router: Router::new(),
+            clock,
+            log,
+            link,
+            hand,
+            limits,
+            epoch: 0,
+            wires: None,
+            ends: None,
+            config: Config::default(),
+        };
+        world.restart_service();
+        world
+    }
+
+    /// The service forgets everything, as if its process had been started anew.
+    pub(super) fn restart_service(&mut self) {
+        let service = Answering(self.log.clone(), self.clock.clone());
+        self.router = Router::new().on_service_with(service, self.limits.clone());
+    }
+
+    /// A new connection, served.
+    pub(super) fn connect(&mut self) {
+        self.connect_until(usize::MAX, usize::MAX);
+    }
+
+    /// A new connection that is cut when so many bytes went there, or so many back.
+    pub(super) fn connect_until(&mut self, forth: usize, back: usize) {
+        let (one, other) = pipe(64 * 1024);
+        let wires = [Wire::new(one, forth), Wire::new(other, back)];
+        self.wires = Some(wires.clone());
+        let [one, other] = wires;
+        let here = self.end(one, Role::Dialer);
+        let there = self.end(other, Role::Acceptor);
+        let (router, served) = (self.router.clone(), there.clone());
+        self.clock.spawn(Box::pin(async move {
+            let _ = router.serve(&served).await;
+        }));
+        self.ends = Some((here.clone(), there));
+        self.up(here);
+    }
+
+    pub(super) fn up(&mut self, connection: Connection) {
+        self.epoch += 1;
+        self.hand.set(LinkState::Up {
+            epoch: self.epoch,
+            connection,
+        });
+        self.settle();
+    }
+
+    pub(super) fn end(
+        &self,
+        wire: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        role: Role,
+    ) -> Connection {
+        let runtime = Arc::new(self.clock.clone());
+        let (end, driver) = Connection::with_runtime(wire, role, self.config.clone(), runtime);
+        driver.spawn();
+        end
+    }
+
+    /// Cuts the present connection.
+    pub(super) fn cut(&mut self) {
+        for wire in self.wires.take().into_iter().flatten() {
+            wire.cut();
+        }
+        self.ends = None;
+        self.hand.set(LinkState::Connecting { attempt: 1 });
+        self.settle();
+    }
+
+    /// Whether the present connection is cut.
+    pub(super) fn is_cut(&self) -> bool {
+        let wires = self.wires.iter().flatten();
+        wires
+            .into_iter()
+            .any(|wire| wire.inner.lock().unwrap().stream.is_none())
+    }
+
+    pub(super) fn down(&self, error: LinkError) {
+        self.hand.set(LinkState::Down(error));
+        self.settle();
+    }
+
+    pub(super) fn settle(&self) -> usize {
+        self.clock.run_until_stalled()
+    }
+
+    pub(super) fn advance(&self, milliseconds: u64) {
+        self.clock.advance(Duration::from_millis(milliseconds));
+    }
+
+    /// Runs a future in a task.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Running<T> {
+        let output = Arc::new(Mutex::new(None));
+        let (slot, flag) = (output.clone(), Arc::new(Dropped::default()));
+        let dropped = flag.clone();
+        let mut future: Option<Pin<Box<dyn Future<Output = T> + Send>>> = Some(Box::pin(future));
+        self.clock
+            .spawn(Box::pin(std::future::poll_fn(move |context| {
+                *dropped.waker.lock().unwrap() = Some(context.waker().clone());
+                if dropped.is_set.load(Ordering::SeqCst) {
+                    future = None;
+                }
+                let Some(running) = &mut future else {
+                    return Poll::Ready(());
+                };
+                running.as_mut().poll(context).map(|value| {
+                    *slot.lock().unwrap() = Some(value);
+                })
+            })));
+        self.settle();
+        Running { output, flag }
+    }
+
+    pub(super) fn ask(&self, ask: Ask) -> Running<Result<Vec<u8>, crate::rpc::CallError>> {
+        self.ask_with(ask, crate::rpc::CallOptions::default())
+    }
+
+    pub(super) fn ask_with(
+        &self,
+        ask: Ask,
+        options: crate::rpc::CallOptions,
+    ) -> Running<Result<Vec<u8>, crate::rpc::CallError>> {
+        let client = self.client.clone();
+        self.spawn(async move { client.call_with(&ask, options).await })
+    }
+
+    /// Runs a future to its end; fails when nothing moves any more before.
+    pub(super) fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            let flag = Arc::new(Flag::default());
+            let waker = Waker::from(flag.clone());
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+            self.settle();
+            assert!(flag.0.load(Ordering::SeqCst), "stalls");
+        }
+    }
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A task of the test.
+pub(super) struct Running<T> {
+    output: Arc<Mutex<Option<T>>>,
+    flag: Arc<Dropped>,
+}
+
+#[derive(Default)]
+struct Dropped {
+    is_set: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl<T> Running<T> {
+    /// What came out, once.
+    pub(super) fn output(&self) -> Option<T> {
+        self.output.lock().unwrap().take()
+    }
+
+    /// Drops the future as soon as tasks run.
+    pub(super) fn drop_future(&self) {
+        self.flag.is_set.store(true, Ordering::SeqCst);
+        if let Some(waker) = self.flag.waker.lock().unwrap().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// One end of a pipe that can be cut.
+#[derive(Clone)]
+struct Wire {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    stream: Option<MemoryStream>,
+    /// So many bytes are written before it is cut.
+    left: usize,
+}
+
+impl Wire {
+    fn new(stream: MemoryStream, left: usize) -> Self {
+        let inner = Inner {
+            stream: Some(stream),
+            left,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    fn cut(&self) {
+        let stream = self.inner.lock().unwrap().stream.take();
+        drop(stream);
+    }
+
+    fn with<T>(
+        &self,
+        act: impl FnOnce(Pin<&mut MemoryStream>, &mut usize) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut inner = self.inner.lock().unwrap();
+        let Inner { stream, left } = &mut *inner;
+        match stream {
+            Some(stream) => act(Pin::new(stream), left),
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|stream, _| stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut is_over = false;
+        let written = self.with(|stream, left| {
+            let part = &buffer[..buffer.len().min(*left)];
+            let written = stream.poll_write(context, part);
+            if let Poll::Ready(Ok(count)) = &written {
+                *left -= count;
+            }
+            is_over = *left == 0;
+            written
+        });
+        if is_over {
+            self.cut();
+        }
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream, _| stream.poll_flush(context))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream, _| stream.poll_close(context))
+    }
+}
