@@ -235,18 +235,19 @@ impl<S: Service> Serving<S> {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, Failure>> {
-        for count in 0..MESSAGES_AT_ONCE {
-            if self.outgoing.is_full() {
-                break;
-            }
+        let mut count = 0;
+        while count < MESSAGES_AT_ONCE && !self.outgoing.is_full() {
             match self.receiver.poll_recv_with(context, FromClient::decode)? {
                 Poll::Ready(Some(message)) => self.heard(message?)?,
                 Poll::Ready(None) => return Poll::Ready(Ok(Read::End)),
-                Poll::Pending if count == 0 => return Poll::Pending,
                 Poll::Pending => break,
             }
+            count += 1;
         }
-        Poll::Ready(Ok(Read::Some))
+        match count {
+            0 => Poll::Pending,
+            _ => Poll::Ready(Ok(Read::Some)),
+        }
     }
 
     fn heard(&mut self, message: FromClient) -> Result<(), Failure> {
