@@ -273,6 +273,13 @@ impl Connection {
         }
     }
 
+    /// Leaves a dialer numbers for so many channels more.
+    #[cfg(test)]
+    pub(crate) fn use_up_numbers_but(&self, channels: u32) {
+        self.shared
+            .with(|state| state.machine.use_up_numbers_but(channels));
+    }
+
     pub(crate) fn runtime(&self) -> &SharedRuntime {
         &self.shared.runtime
     }

@@ -10,6 +10,7 @@ mod peer;
 mod peers;
 mod proxy;
 mod report;
+mod requests;
 mod requirements;
 mod results;
 mod run;
@@ -28,7 +29,7 @@ use crate::run::Plan;
 static ALLOCATOR: heap::Counting = heap::Counting;
 
 const USAGE: &str = "\
-sessionwire-peers [bulk|latency|loaded|fat|sessions|memory|calls|all]... [options]
+sessionwire-peers [bulk|latency|loaded|fat|sessions|requests|memory|calls|all]... [options]
 
   --rounds N        rounds, of which the median is shown (default 5)
   --seconds S       about how long one measurement sends (default 0.5)
@@ -38,8 +39,8 @@ sessionwire-peers [bulk|latency|loaded|fat|sessions|memory|calls|all]... [option
   --list            prints the contestants' names
 ";
 
-const PARTS: [&str; 7] = [
-    "bulk", "latency", "loaded", "fat", "sessions", "memory", "calls",
+const PARTS: [&str; 8] = [
+    "bulk", "latency", "loaded", "fat", "sessions", "requests", "memory", "calls",
 ];
 
 struct Options {
@@ -77,6 +78,7 @@ fn main() -> Result<()> {
     let plan = Plan {
         contestants: &contestants,
         rounds: options.rounds,
+        only: &options.only,
         seconds: options.seconds,
         sizes: &options.sizes,
         chosen,
@@ -103,6 +105,10 @@ fn main() -> Result<()> {
             "sessions" => {
                 plan.sessions(&mut results);
                 report::sessions(&results);
+            }
+            "requests" => {
+                plan.requests(&mut results);
+                report::requests(&results);
             }
             "memory" => {
                 plan.memory(&mut results);

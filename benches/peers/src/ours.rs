@@ -25,11 +25,7 @@ pub const MEMORY: &str = "ours-memory";
 pub const BYTES: &str = "ours-bytes";
 
 pub fn table() -> Vec<Box<dyn Contestant>> {
-    let ours = |name, runtime, wire| Ours {
-        name,
-        runtime,
-        wire,
-    };
+    let ours = Ours::new;
     vec![
         Box::new(ours(TCP, Runtime::AsyncStd, Wire::Tcp)),
         Box::new(ours(TCP_TOKIO, Runtime::Tokio, Wire::Tcp)),
@@ -43,14 +39,14 @@ pub fn table() -> Vec<Box<dyn Contestant>> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Ours {
-    name: &'static str,
-    runtime: Runtime,
+pub struct Ours {
+    pub name: &'static str,
+    pub runtime: Runtime,
     wire: Wire,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wire {
+pub enum Wire {
     Tcp,
     WebSocket,
     /// Over TLS, by endpoints of that scheme: the sockets are sessionwire's own.
@@ -117,7 +113,15 @@ impl End for BytesEnd {
 }
 
 impl Ours {
-    async fn dial(self, address: SocketAddr) -> Result<BoxedStream> {
+    pub fn new(name: &'static str, runtime: Runtime, wire: Wire) -> Self {
+        Self {
+            name,
+            runtime,
+            wire,
+        }
+    }
+
+    pub async fn dial(self, address: SocketAddr) -> Result<BoxedStream> {
         match self.runtime {
             Runtime::AsyncStd => self.dialed(AsyncStd::dial(address).await?, address).await,
             Runtime::Tokio => {
@@ -140,7 +144,7 @@ impl Ours {
         ))
     }
 
-    async fn answer(self, listener: TcpListener) -> Result<BoxedStream> {
+    pub async fn answer(self, listener: TcpListener) -> Result<BoxedStream> {
         match self.runtime {
             Runtime::AsyncStd => self.answered(AsyncStd::accept(&listener).await?).await,
             Runtime::Tokio => {
@@ -163,7 +167,7 @@ impl Ours {
     }
 }
 
-fn connection(stream: BoxedStream, role: Role) -> Connection {
+pub fn connection(stream: BoxedStream, role: Role) -> Connection {
     let config = Config::default().max_message_size(4 << 20);
     let (connection, driver) = Connection::new(stream, role, config);
     driver.spawn();

@@ -2,6 +2,7 @@
 
 use crate::ours;
 use crate::peers::names;
+use crate::requests::{self, IN_FLIGHT};
 use crate::results::{Key, Metric, Results};
 use crate::sessions::AT_ONCE;
 
@@ -106,6 +107,21 @@ fn all() -> Vec<Requirement> {
             list.push(ratio(sessions(ours), sessions(yamux), Bound::AtLeast(2.0)));
         }
     }
+    for in_flight in IN_FLIGHT.into_iter().skip(1) {
+        let requests = |name| Key::new(Metric::Requests, name, SIZES[0], in_flight);
+        for (ours, theirs, bound) in [
+            (requests::OURS_TCP, requests::TARPC, 1.5),
+            (requests::OURS_TCP_TOKIO, requests::TARPC, 1.5),
+            (requests::OURS_WEBSOCKET, requests::JSONRPSEE, 3.0),
+            (requests::OURS_WEBSOCKET_TOKIO, requests::JSONRPSEE, 3.0),
+        ] {
+            list.push(ratio(
+                requests(ours),
+                requests(theirs),
+                Bound::AtLeast(bound),
+            ));
+        }
+    }
     for (index, side) in [Metric::OpenerAllocations, Metric::AcceptorAllocations]
         .into_iter()
         .enumerate()
@@ -202,6 +218,9 @@ fn describe(key: Key) -> String {
         Metric::LongFatPipe => "long fat pipe",
         Metric::Sessions => {
             return format!("sessions, {} at once: {}", key.channels, key.contestant);
+        }
+        Metric::Requests => {
+            return format!("requests, {} in flight: {}", key.channels, key.contestant);
         }
         Metric::OpenerConnection => "idle connection, bytes at the opener",
         Metric::AcceptorConnection => "idle connection, bytes at the acceptor",

@@ -24,6 +24,8 @@ pub enum Metric {
     LongFatPipe,
     /// Conversations per second: opened, used once, closed.
     Sessions,
+    /// Answers per second.
+    Requests,
     /// Bytes, at the opener and at the acceptor.
     OpenerConnection,
     AcceptorConnection,

@@ -7,6 +7,7 @@ use crate::heap;
 use crate::measure::{Bulk, Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE, RoundTrips, Samples};
 use crate::peer::Result;
 use crate::requirements::{CROWD, LOAD_SIZE};
+use crate::requests::{self, IN_FLIGHT};
 use crate::results::{Key, Metric, Results};
 use crate::sessions::{self, AT_ONCE};
 
@@ -15,6 +16,8 @@ pub const LONG_FAT_PIPE_SECONDS: f64 = 5.0;
 pub struct Plan<'a> {
     pub contestants: &'a [Box<dyn Contestant>],
     pub rounds: usize,
+    /// Beginnings of names.
+    pub only: &'a [String],
     pub seconds: f64,
     pub sizes: &'a [usize],
     /// Whether the contestants were chosen by name, so that a part leaves none of them out as uninteresting.
@@ -148,6 +151,25 @@ impl Plan<'_> {
                     let key = Key::new(Metric::Sessions, name, ROUND_TRIP_SIZE, at_once);
                     let rate = conversing.sessions(at_once, self.seconds);
                     let rate = complain(key, conversing.runtime().run(rate));
+                    results.add(key, rate.unwrap_or(f64::NAN));
+                }
+            }
+        }
+    }
+
+    /// Whoever asks and answers.
+    pub fn requests(&self, results: &mut Results) {
+        for _ in 0..self.rounds {
+            for asking in requests::table() {
+                let name = asking.name();
+                let begins = |beginning: &String| name.starts_with(beginning.as_str());
+                if self.chosen && !self.only.iter().any(begins) {
+                    continue;
+                }
+                for in_flight in IN_FLIGHT {
+                    let key = Key::new(Metric::Requests, name, ROUND_TRIP_SIZE, in_flight);
+                    let rate = asking.sessions(in_flight, self.seconds);
+                    let rate = complain(key, asking.runtime().run(rate));
                     results.add(key, rate.unwrap_or(f64::NAN));
                 }
             }

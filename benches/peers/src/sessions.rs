@@ -46,11 +46,11 @@ pub fn table() -> Vec<Box<dyn Conversing>> {
     ]
 }
 
-trait Client: Clone + Send + Sync + 'static {
+pub trait Client: Clone + Send + Sync + 'static {
     fn converse(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
-trait Side: Copy + Send + Sync + 'static {
+pub trait Side: Copy + Send + Sync + 'static {
     type Client: Client;
 
     fn name(&self) -> &'static str;
@@ -63,7 +63,7 @@ trait Side: Copy + Send + Sync + 'static {
     fn answer(&self, listener: TcpListener) -> impl Future<Output = Result<Keep>> + Send;
 }
 
-struct Contender<S>(S);
+pub struct Contender<S>(pub S);
 
 impl<S: Side> Conversing for Contender<S> {
     fn name(&self) -> &'static str {

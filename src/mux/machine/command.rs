@@ -91,6 +91,12 @@ impl Machine {
         Ok(())
     }
 
+    /// Leaves a dialer numbers for so many channels more.
+    #[cfg(test)]
+    pub(crate) fn use_up_numbers_but(&mut self, channels: u32) {
+        self.opened.next_number = LAST_NUMBER + 1 - 2 * channels;
+    }
+
     /// Takes the next channel that the peer opened, with its protocol's name.
     pub(crate) fn take_incoming(&mut self) -> Option<(usize, Box<str>)> {
         let key = self.backlog.pop_front()?;

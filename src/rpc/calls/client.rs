@@ -98,6 +98,12 @@ impl Calls {
             holds: Holds::Nothing,
         }
     }
+
+    /// How many calls the machine keeps.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.front.shared.with(|machine| machine.len())
+    }
 }
 
 impl fmt::Debug for Calls {

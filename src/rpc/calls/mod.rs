@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+mod keyed;
 mod limits;
 mod machine;
 mod message;
@@ -9,6 +10,7 @@ mod options;
 mod pump;
 mod serve;
 mod shared;
+mod window;
 
 #[cfg(test)]
 mod tests;

@@ -49,8 +49,8 @@ pub(super) fn protocol(interface: &str) -> String {
 enum End {
     Lost(Loss),
     NotServed(Code, Arc<str>),
-    /// Nothing can be opened on the connection any more.
-    Draining,
+    /// The connection takes no more channels, and nothing was lost.
+    Retired,
 }
 
 async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
@@ -79,7 +79,10 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
                     shared.with(|machine| machine.not_served(*code, reason));
                     false
                 }
-                End::Draining => false,
+                End::Retired => {
+                    shared.with(super::machine::Machine::connected);
+                    false
+                }
             };
             if !again {
                 drop(connection);
@@ -124,7 +127,7 @@ async fn converse(shared: &Shared, connection: &Connection, protocol: &str, clie
         Err(error @ OpenError::NameTooLong(_)) => {
             return End::NotServed(Code::UNKNOWN_PROTOCOL, error.to_string().into());
         }
-        Err(_) => return End::Draining,
+        Err(_) => return End::Retired,
     };
     shared.set_max_message(channel.max_message_size());
     let mut hello = BytesMut::new();
@@ -145,7 +148,21 @@ async fn converse(shared: &Shared, connection: &Connection, protocol: &str, clie
         answers: Vec::new(),
         outgoing: Vec::new(),
     };
-    let end = poll_fn(|context| conversation.poll(context)).await;
+    let mut spent = pin!(connection.spent());
+    let mut is_spent = false;
+    let end = poll_fn(|context| {
+        if !is_spent && spent.as_mut().poll(context).is_ready() {
+            is_spent = true;
+            shared.with_pump(super::machine::Machine::retire);
+        }
+        let end = conversation.poll(context);
+        if end.is_pending() && is_spent && shared.with_pump(|machine| machine.is_idle()) {
+            conversation.sender.finish();
+            return Poll::Ready(End::Retired);
+        }
+        end
+    })
+    .await;
     if let End::Lost(Loss::Misbehaved) = end {
         let reason = "no message of the protocol";
         conversation.sender.reset(Code::PROTOCOL_ERROR, reason);

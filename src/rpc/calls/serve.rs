@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream};
 use rustc_hash::FxHashMap;
 
+use super::keyed::{Keyed, Present, Terms};
 use super::limits::CallLimits;
 use super::message::{Asked, Malformed, put_answer, put_fault, put_welcome};
 use crate::codec::{self, CodecError, MaxMessageSize};
@@ -24,7 +25,7 @@ use crate::rpc::service::{Caller, Service};
 use crate::runtime::{Instant, SharedRuntime, Task};
 
 type Request<S> = <<S as Service>::Interface as Interface>::Request;
-type Response<S> = <<S as Service>::Interface as Interface>::Response;
+pub(super) type Response<S> = <<S as Service>::Interface as Interface>::Response;
 
 /// Adds the calls of a service to a router.
 pub(in crate::rpc) fn serve<S: Service>(
@@ -37,6 +38,7 @@ pub(in crate::rpc) fn serve<S: Service>(
         service: Arc::clone(service),
         limits,
         boot: rand::random(),
+        keyed: Arc::new(Keyed::new(limits)),
     });
     router.on_incoming(&protocol, move |channel| server.converse(channel))
 }
@@ -47,6 +49,7 @@ struct Server<S> {
     limits: CallLimits,
     /// Another one for each start of the service.
     boot: u128,
+    keyed: Arc<Keyed>,
 }
 
 /// So many clients may call over one connection.
@@ -99,15 +102,15 @@ impl<S: Service> Server<S> {
 
 /// A handler of a call, or what waits for one.
 #[cfg(not(target_family = "wasm"))]
-type Handler<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type Handler<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A handler of a call, or what waits for one.
 #[cfg(target_family = "wasm")]
-type Handler<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(super) type Handler<T> = Pin<Box<dyn Future<Output = T>>>;
 
-type Outcome<S> = Result<Answer<Response<S>>, Fault>;
+pub(super) type Outcome<S> = Result<Answer<Response<S>>, Fault>;
 
-enum Answer<Response> {
-    Value(Response),
+pub(super) enum Answer<Value> {
+    Value(Value),
     /// Encoded already.
     Body(Bytes),
 }
@@ -121,7 +124,7 @@ struct Conversation<S: Service> {
     receiver: RawReceiver,
     max: MaxMessageSize,
     /// Who it is, once it said hello.
-    client: Option<Greeting>,
+    client: Option<Present>,
     last_id: u64,
     running: FuturesUnordered<Running<Outcome<S>>>,
     /// The calls that are running, by id.
@@ -130,11 +133,6 @@ struct Conversation<S: Service> {
     timer: Option<(Instant, Task)>,
     /// Outcomes that wait for room to be sent.
     finished: VecDeque<(u64, Outcome<S>)>,
-}
-
-struct Greeting {
-    client: u128,
-    sent_up_to: u64,
 }
 
 struct Open {
@@ -205,9 +203,10 @@ impl<S: Service> Conversation<S> {
         }
     }
 
-    fn end(self, end: &End) {
-        if let End::Broken(reason) = end {
-            self.sender.reset(Code::PROTOCOL_ERROR, reason);
+    fn end(mut self, end: &End) {
+        match end {
+            End::Over => self.sender.finish(),
+            End::Broken(reason) => self.sender.reset(Code::PROTOCOL_ERROR, reason),
         }
     }
 
@@ -336,12 +335,16 @@ impl<S: Service> Conversation<S> {
                 if self.client.is_some() {
                     return Err(End::Broken("a second hello"));
                 }
-                self.client = Some(Greeting { client, sent_up_to });
+                let keyed = &self.server.keyed;
+                self.client = Some(keyed.enter(&self.runtime, client, sent_up_to));
                 self.welcome()
             }
             _ if self.client.is_none() => Err(End::Broken("the first message is no hello")),
             Heard::Cancel(id) => {
-                self.abort(id);
+                if self.abort(id) {
+                    // Drops the handler, which makes room.
+                    self.poll_running(context);
+                }
                 Ok(())
             }
             Heard::Request {
@@ -366,7 +369,7 @@ impl<S: Service> Conversation<S> {
     fn begin(
         &mut self,
         id: u64,
-        _key: Option<u128>,
+        key: Option<u128>,
         request: Result<Request<S>, CodecError>,
         deadline: Instant,
         context: &mut Context<'_>,
@@ -383,7 +386,20 @@ impl<S: Service> Conversation<S> {
             }
         };
         let caller = Caller::new(Arc::clone(&self.connection), deadline);
-        let mut handler = self.server.handle(caller, request);
+        let handle = || self.server.handle(caller, request);
+        let mut handler = match (key, &self.client) {
+            (Some(key), Some(client)) => {
+                let max = self.max;
+                let terms = Terms {
+                    id,
+                    key,
+                    deadline,
+                    max,
+                };
+                client.begin::<S>(terms, handle, context)
+            }
+            _ => handle(),
+        };
         if let Poll::Ready(outcome) = handler.as_mut().poll(context) {
             return self.finished.push_back((id, outcome));
         }

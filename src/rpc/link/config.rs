@@ -44,7 +44,7 @@ impl Default for LinkConfig {
             max_attempts: u32::MAX,
             attempt_timeout: Duration::from_secs(10),
             stable_after: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
             connection: Config::default(),
             transport: TransportConfig::default(),
         }
@@ -96,8 +96,8 @@ impl LinkConfig {
         self
     }
 
-    /// How long open channels may take to finish when the link is [closed](super::Link::close).
-    /// Default 10 s.
+    /// How long open channels may take to finish when the link is [closed](super::Link::close), or on a
+    /// connection that is replaced because the peer drains it. Default 30 s.
     #[must_use]
     pub fn drain_timeout(mut self, time: Duration) -> Self {
         self.drain_timeout = time.min(NEVER);

@@ -1,8 +1,7 @@
+use super::error::DialError;
 use crate::mux::{Config, Connection, connect_with};
 use crate::runtime::{MaybeSend, MaybeSync};
 use crate::transport::{Endpoint, TransportConfig, TransportError};
-
-use super::error::DialError;
 
 /// Makes the connections of a [`Link`](super::Link): for streams of one's own, and for tests.
 ///
@@ -14,7 +13,7 @@ use super::error::DialError;
 ///
 /// impl Dialer for Home {
 ///     async fn dial(&self, _attempt: Attempt) -> Result<Connection, DialError> {
-///         Ok(sessionwire::connect("tcp://192.168.0.2:9000").await?)
+///         Ok(sessionwire::connect("memory://home").await?)
 ///     }
 ///
 ///     /// The server's word for "banned" is its code 1.
@@ -66,7 +65,7 @@ pub struct Attempt {
 /// Dials endpoints.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    endpoints: Vec<Endpoint>,
+    in_turn: Vec<Endpoint>,
     connection: Config,
     transport: TransportConfig,
 }
@@ -81,32 +80,34 @@ impl Endpoints {
         E: TryInto<Endpoint>,
         TransportError: From<E::Error>,
     {
-        let endpoints: Result<Vec<_>, _> = endpoints.into_iter().map(TryInto::try_into).collect();
-        let endpoints = endpoints?;
-        if endpoints.is_empty() {
-            return Err(TransportError::InvalidEndpoint {
+        let in_turn: Result<Vec<_>, _> = endpoints.into_iter().map(TryInto::try_into).collect();
+        let endpoints = Self {
+            in_turn: in_turn?,
+            connection,
+            transport,
+        };
+        endpoints.get(0)?;
+        Ok(endpoints)
+    }
+
+    fn get(&self, target: usize) -> Result<&Endpoint, TransportError> {
+        self.in_turn
+            .get(target)
+            .ok_or_else(|| TransportError::InvalidEndpoint {
                 input: String::new(),
                 problem: "there is none, where at least one must be",
                 example: "tcp://127.0.0.1:9000",
-            });
-        }
-        Ok(Self {
-            endpoints,
-            connection,
-            transport,
-        })
+            })
     }
 }
 
 impl Dialer for Endpoints {
     fn targets(&self) -> usize {
-        self.endpoints.len()
+        self.in_turn.len()
     }
 
     async fn dial(&self, attempt: Attempt) -> Result<Connection, DialError> {
-        let endpoint = self.endpoints.get(attempt.target);
-        let endpoint = endpoint.or(self.endpoints.first());
-        let endpoint = endpoint.expect("there is at least one");
+        let endpoint = self.get(attempt.target)?;
         Ok(connect_with(endpoint, self.connection.clone(), &self.transport).await?)
     }
 }

@@ -86,7 +86,10 @@ impl Link {
     }
 
     /// A link to one of several endpoints, of any kinds. After an attempt that failed, the next endpoint
-    /// is tried, the first one after the last; after a connection that was lost, its own again.
+    /// is tried, the first one after the last; after a connection that was stable, its own again.
+    ///
+    /// One that failed in a way that [no other attempt mends](DialError::is_fatal) is left out until a
+    /// connection was stable; when none is left, the link is down.
     ///
     /// # Errors
     ///

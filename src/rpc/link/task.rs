@@ -175,7 +175,10 @@ impl<D: Dialer> Redial<D> {
                     let is_fatal = end.as_ref().is_some_and(|end| self.is_fatal(end));
                     let now = self.runtime.now();
                     match backoff.lost(now, (self.fraction)(), is_fatal) {
-                        Some(next) => Ok(next),
+                        Some(next) => {
+                            self.retire(connection);
+                            Ok(next)
+                        }
                         None => Err(LinkError::Ended(connection.closed().await)),
                     }
                 }
@@ -210,6 +213,16 @@ impl<D: Dialer> Redial<D> {
             self.publisher.failed(attempt, error);
         }
         dialled
+    }
+
+    /// Lets what is open on a connection finish, but not for ever, or a peer that drains again and again
+    /// could keep any number of them.
+    fn retire(&self, connection: Connection) {
+        let time = self.config.drain_timeout;
+        self.runtime.spawn(Box::pin(async move {
+            // What was cut tells its own users.
+            let _ = connection.drain(time).await;
+        }));
     }
 
     fn is_fatal(&self, end: &ConnectionError) -> bool {

@@ -64,6 +64,8 @@ enum Phase {
     Up {
         calls_at_once: u32,
     },
+    /// Nothing new goes over the channel; what was written may be answered.
+    Retiring,
     NotServed(Code, Arc<str>),
     Down(LinkError),
 }
@@ -200,8 +202,10 @@ impl<W> Machine<W> {
 
     /// Answers what to write next, oldest first, until that makes up so many bytes.
     pub(super) fn write(&mut self, now: Instant, bytes: usize, outgoing: &mut Vec<Outgoing>) {
-        let Phase::Up { calls_at_once } = self.phase else {
-            return;
+        let calls_at_once = match self.phase {
+            Phase::Up { calls_at_once } => calls_at_once,
+            Phase::Retiring => 0,
+            _ => return,
         };
         let mut written = 0_usize;
         while written < bytes {
@@ -233,8 +237,19 @@ impl<W> Machine<W> {
                 !self.cancels.is_empty()
                     || self.outstanding < calls_at_once && !self.queued.is_empty()
             }
+            Phase::Retiring => !self.cancels.is_empty(),
             _ => false,
         }
+    }
+
+    /// The channel is of no more use, but for the answers to what was written.
+    pub(super) fn retire(&mut self) {
+        self.phase = Phase::Retiring;
+    }
+
+    /// Whether the service has none of the calls.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outstanding == 0
     }
 
     /// The service answered; an answer that nobody waits for any more is ignored.
@@ -278,9 +293,9 @@ impl<W> Machine<W> {
         self.permits.tell_all(&mut self.told);
     }
 
-    /// There is a new connection, of which nothing is known.
+    /// There is another connection, or soon will be, of which nothing is known.
     pub(super) fn connected(&mut self) {
-        if matches!(self.phase, Phase::NotServed(..)) {
+        if !matches!(self.phase, Phase::Down(_)) {
             self.phase = Phase::Away;
         }
     }
@@ -329,7 +344,7 @@ impl<W> Machine<W> {
 
     fn refusal(&self) -> Option<CallError> {
         match &self.phase {
-            Phase::Away | Phase::Up { .. } => None,
+            Phase::Away | Phase::Up { .. } | Phase::Retiring => None,
             Phase::NotServed(code, reason) => Some(CallError::NotServed {
                 code: *code,
                 reason: Arc::clone(reason),

@@ -2,4 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod basics;
+mod cutting;
+mod dropping;
+mod ending;
+mod hostile;
+mod queueing;
 mod world;

@@ -191,21 +191,38 @@ impl World {
 
     /// A new connection that is cut when so many bytes went there, or so many back.
     pub(super) fn connect_until(&mut self, forth: usize, back: usize) {
+        let router = self.router.clone();
+        self.connect_with(forth, back, Some(router));
+    }
+
+    /// A new connection to a peer that serves nothing.
+    pub(super) fn connect_to_nothing(&mut self) {
+        self.connect_with(usize::MAX, usize::MAX, Some(Router::new()));
+    }
+
+    /// A new connection to a peer that the test plays.
+    pub(super) fn connect_to_nobody(&mut self) {
+        self.connect_with(usize::MAX, usize::MAX, None);
+    }
+
+    fn connect_with(&mut self, forth: usize, back: usize, router: Option<Router>) {
         let (one, other) = pipe(64 * 1024);
         let wires = [Wire::new(one, forth), Wire::new(other, back)];
         self.wires = Some(wires.clone());
         let [one, other] = wires;
         let here = self.end(one, Role::Dialer);
         let there = self.end(other, Role::Acceptor);
-        let (router, served) = (self.router.clone(), there.clone());
-        self.clock.spawn(Box::pin(async move {
-            let _ = router.serve(&served).await;
-        }));
+        if let Some(router) = router {
+            let served = there.clone();
+            self.clock.spawn(Box::pin(async move {
+                let _ = router.serve(&served).await;
+            }));
+        }
         self.ends = Some((here.clone(), there));
         self.up(here);
     }
 
-    pub(super) fn up(&mut self, connection: Connection) {
+    fn up(&mut self, connection: Connection) {
         self.epoch += 1;
         self.hand.set(LinkState::Up {
             epoch: self.epoch,
@@ -356,6 +373,7 @@ struct Inner {
     stream: Option<MemoryStream>,
     /// So many bytes are written before it is cut.
     left: usize,
+    reader: Option<Waker>,
 }
 
 impl Wire {
@@ -363,6 +381,7 @@ impl Wire {
         let inner = Inner {
             stream: Some(stream),
             left,
+            reader: None,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -370,8 +389,11 @@ impl Wire {
     }
 
     fn cut(&self) {
-        let stream = self.inner.lock().unwrap().stream.take();
+        let mut inner = self.inner.lock().unwrap();
+        let (stream, reader) = (inner.stream.take(), inner.reader.take());
+        drop(inner);
         drop(stream);
+        reader.into_iter().for_each(Waker::wake);
     }
 
     fn with<T>(
@@ -379,7 +401,7 @@ impl Wire {
         act: impl FnOnce(Pin<&mut MemoryStream>, &mut usize) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let mut inner = self.inner.lock().unwrap();
-        let Inner { stream, left } = &mut *inner;
+        let Inner { stream, left, .. } = &mut *inner;
         match stream {
             Some(stream) => act(Pin::new(stream), left),
             None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
@@ -393,6 +415,7 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        self.inner.lock().unwrap().reader = Some(context.waker().clone());
         self.with(|stream, _| stream.poll_read(context, buffer))
     }
 }

@@ -86,7 +86,7 @@ fn a_pause_is_any_part_of_the_longest() {
 fn only_a_connection_that_was_stable_begins_anew() {
     let now = Instant::now();
     for (up, pause, number) in [
-        (STABLE - Duration::from_millis(1), 4 * BASE, 4),
+        (Duration::from_millis(9_999), 4 * BASE, 4),
         (STABLE, BASE, 1),
     ] {
         let mut backoff = Backoff::new(policy(), 1);
@@ -202,8 +202,7 @@ fn dials_in_a_minute(dice: &mut Dice) -> usize {
 fn a_server_that_accepts_and_closes_is_dialled_at_most_25_times_a_minute() {
     let mut dice = Dice(14);
     let dials: Vec<usize> = (0..1000).map(|_| dials_in_a_minute(&mut dice)).collect();
-    let (most, sum) = (dials.iter().max(), dials.iter().sum::<usize>());
-    eprintln!("of 1000 links: {most:?} dials at most, {sum} in all");
+    let sum: usize = dials.iter().sum();
     assert!(dials.iter().all(|dials| (5..=25).contains(dials)));
     assert!((10_000..17_000).contains(&sum), "mean of {sum} / 1000");
 }
@@ -264,7 +263,7 @@ fn a_thousand_clients_come_back_one_by_one() {
         (60_000, 60, 15),
     ] {
         let storm = storm(Duration::from_millis(outage));
-        eprintln!("{outage} ms: {storm:?}");
+        assert!(storm.first <= 600, "{outage} ms: {storm:?}");
         assert!(storm.peak <= peak, "{outage} ms: {storm:?}");
         assert!(
             storm.most_back <= Duration::from_secs(back),

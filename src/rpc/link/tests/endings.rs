@@ -1,9 +1,10 @@
 use std::sync::{Arc, Mutex};
 
 use super::{Dial, Fate, World, fatal, passing, poll, seconds, up};
-use crate::mux::{Code, ConnectionError};
+use crate::mux::{Code, ConnectionError, Timeout};
 use crate::rpc::link::{DialError, Link, LinkConfig, LinkError, LinkState};
 use crate::runtime::{Instant, Runtime, Task};
+use crate::transport::{CertificateProblem, Endpoint, TransportError};
 
 #[test]
 fn what_trying_again_does_not_mend_is_tried_once_and_told_to_all() {
@@ -90,10 +91,10 @@ fn a_watch_and_a_router_do_not_keep_it_alive() {
     let mut watch = link.watch();
     link.serve(crate::Router::new());
     world.settle();
+    let there = world.there();
     drop(link);
     assert!(matches!(world.run(watch.down()), Some(LinkError::Closed)));
-    world.settle();
-    world.forget();
+    assert!(world.run(there.closed()).expect("its end").is_clean());
     assert_eq!(world.settle(), 0, "a task is left");
 }
 
@@ -169,6 +170,66 @@ fn closing_ends_a_pause_and_an_attempt_at_once() {
         assert!(world.run(link.close()).is_some(), "a second time too");
         assert_eq!(world.settle(), 0);
         assert_eq!(world.dials(), 1);
+    }
+}
+
+fn refused(status: u16) -> TransportError {
+    let text = String::new();
+    TransportError::Refused { status, text }
+}
+
+fn tls_refused(alert: &str) -> TransportError {
+    TransportError::TlsRefused {
+        alert: alert.to_owned(),
+        advice: "",
+    }
+}
+
+#[test]
+fn an_error_is_fatal_if_someone_must_change_something_first() {
+    let certificate = TransportError::Certificate {
+        problem: CertificateProblem::UnknownIssuer,
+    };
+    let hung = TransportError::HandshakeTimeout {
+        protocol: "tls",
+        after: seconds(10),
+    };
+    let goodbye = |code| ConnectionError::ClosedByPeer {
+        code,
+        reason: "".into(),
+    };
+    let lost = ConnectionError::TimedOut(Timeout::Silence);
+    let fatal: [DialError; 10] = [
+        certificate.into(),
+        "no endpoint".parse::<Endpoint>().unwrap_err().into(),
+        refused(400).into(),
+        refused(401).into(),
+        refused(404).into(),
+        refused(499).into(),
+        tls_refused("UnknownCA").into(),
+        tls_refused("ProtocolVersion").into(),
+        ConnectionError::Version { min: 9, max: 9 }.into(),
+        goodbye(Code::VERSION).into(),
+    ];
+    let passing: [DialError; 13] = [
+        hung.into(),
+        refused(302).into(),
+        refused(408).into(),
+        refused(425).into(),
+        refused(429).into(),
+        refused(500).into(),
+        refused(503).into(),
+        tls_refused("InternalError").into(),
+        goodbye(Code::NONE).into(),
+        goodbye(Code::application(1)).into(),
+        lost.into(),
+        DialError::TimedOut { after: seconds(10) },
+        DialError::other("anything"),
+    ];
+    for (errors, expected) in [(&fatal[..], true), (&passing[..], false)] {
+        for error in errors {
+            assert_eq!(error.is_fatal(), expected, "{error}");
+        }
     }
 }
 

@@ -1,4 +1,6 @@
-use super::{Fate, World, fatal, millis, passing, seconds, up};
+use std::pin::pin;
+
+use super::{Fate, World, fatal, millis, passing, poll, seconds, up};
 use crate::Router;
 use crate::mux::{ChannelError, Code, RawChannel};
 use crate::rpc::link::{Link, LinkConfig, LinkState};
@@ -100,9 +102,8 @@ fn a_draining_peer_is_replaced_while_what_is_open_finishes() {
     let opened = world.run(there.accept()).expect("at once").unwrap();
     let mut accepted = opened.expect("a channel").accept_raw();
 
-    let drain = there.clone();
     world.clock.spawn(Box::pin(async move {
-        drain.drain(seconds(60)).await.unwrap();
+        there.drain(seconds(60)).await.unwrap();
     }));
     world.pass(millis(125));
     assert_eq!(up(&link).expect("another connection").0, 2);
@@ -115,6 +116,42 @@ fn a_draining_peer_is_replaced_while_what_is_open_finishes() {
     assert_eq!(heard.expect("a message"), "still here");
     drop((channel, accepted));
     assert!(world.run(old.closed()).expect("the end").is_clean());
+}
+
+#[test]
+fn a_peer_that_drains_keeps_what_is_open_only_for_so_long() {
+    let world = World::new();
+    let link = world.link_with(LinkConfig::default().drain_timeout(seconds(3)));
+    world.pass(seconds(10));
+    let (_, old) = up(&link).expect("a connection");
+    let mut channel = world.run(old.open_raw("old/1")).expect("at once").unwrap();
+    world.settle();
+    let there = world.there();
+    let opened = world.run(there.accept()).expect("at once").unwrap();
+    let _accepted = opened.expect("a channel").accept_raw();
+    assert!(poll(pin!(there.drain(seconds(600)))).is_pending());
+    world.settle();
+    world.pass(millis(2_999));
+    assert!(world.run(channel.recv()).is_none(), "it was cut too early");
+    world.pass(millis(1));
+    assert!(world.run(channel.recv()).expect("an end").is_err());
+    assert_eq!(up(&link).expect("another connection").0, 2);
+}
+
+#[test]
+fn a_connection_without_numbers_for_channels_is_replaced() {
+    let world = World::new();
+    let link = world.link();
+    world.pass(seconds(10));
+    let (_, old) = up(&link).expect("a connection");
+    old.use_up_numbers_but(1);
+    let mut channel = world.run(old.open_raw("last/1")).expect("at once").unwrap();
+    world.pass(millis(125));
+    assert_eq!(up(&link).expect("another connection").0, 2);
+    world
+        .run(channel.send("still here".into()))
+        .expect("room")
+        .unwrap();
 }
 
 async fn echo(mut channel: RawChannel) -> Result<(), ChannelError> {

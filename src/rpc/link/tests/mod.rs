@@ -12,7 +12,7 @@ use super::dialer::{Attempt, Dialer};
 use super::error::DialError;
 use super::{Link, LinkConfig, LinkState};
 use crate::mux::{Code, Config, Connection, ConnectionError, Role};
-use crate::runtime::{Instant, Runtime as _, SharedRuntime, VirtualClock};
+use crate::runtime::{Instant, SharedRuntime, VirtualClock};
 use crate::transport::{ByteStream, MemoryStream, pipe};
 
 mod backoff;
@@ -145,12 +145,6 @@ impl World {
     pub(super) fn there(&self) -> Connection {
         let accepted = self.peer.accepted.lock().unwrap();
         accepted.last().expect("a connection").clone()
-    }
-
-    /// Forgets all other ends.
-    pub(super) fn forget(&self) {
-        let forgotten = std::mem::take(&mut *self.peer.accepted.lock().unwrap());
-        drop(forgotten);
     }
 }
 

@@ -1,0 +1,197 @@
+//! Connections that are cut under a call.
+
+use super::world::{Ask, World};
+use crate::rpc::{CallError, CallOptions, Delivery, FaultKind, Loss};
+
+const KEY: u128 = 77;
+
+fn with(delivery: Delivery) -> CallOptions {
+    CallOptions::default().delivery(delivery)
+}
+
+/// Makes a call on a connection that is cut after so many bytes, then gives it another one; answers what
+/// came of it and how often it was run.
+fn cut_after(forth: usize, back: usize, delivery: Delivery) -> (Result<Vec<u8>, CallError>, usize) {
+    let mut world = World::new();
+    world.connect_until(forth, back);
+    let call = world.ask_with(Ask::Echo(1), with(delivery));
+    if world.is_cut() {
+        world.cut();
+        world.connect();
+    }
+    (call.output().unwrap(), world.log.runs(1))
+}
+
+/// Every place where either direction can be cut, from the first byte to the last one that matters.
+fn every_cut() -> impl Iterator<Item = (usize, usize)> {
+    const MOST: usize = 300;
+    let forth = (1..MOST).map(|bytes| (bytes, usize::MAX));
+    forth.chain((1..MOST).map(|bytes| (usize::MAX, bytes)))
+}
+
+#[test]
+fn the_cuts_reach_from_before_the_call_to_after_its_answer() {
+    let outcomes = every_cut().map(|(forth, back)| cut_after(forth, back, Delivery::AtMostOnce));
+    let (mut lost, mut run_and_lost) = (0, 0);
+    for (outcome, runs) in outcomes {
+        match (outcome, runs) {
+            (Ok(_), _) => {}
+            (Err(_), 0) => lost += 1,
+            (Err(_), _) => run_and_lost += 1,
+        }
+    }
+    assert!(lost > 5 && run_and_lost > 5, "{lost}, {run_and_lost}");
+    for (forth, back) in [(299, usize::MAX), (usize::MAX, 299)] {
+        let mut world = World::new();
+        world.connect_until(forth, back);
+        assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
+        assert!(
+            !world.is_cut(),
+            "the call fits into the bytes that are tried"
+        );
+    }
+}
+
+#[test]
+fn at_most_once_is_never_run_twice_wherever_the_connection_is_cut() {
+    for (forth, back) in every_cut() {
+        let (outcome, runs) = cut_after(forth, back, Delivery::AtMostOnce);
+        match outcome {
+            Ok(_) => assert_eq!(runs, 1, "{forth} {back}"),
+            Err(CallError::Unknown(Loss::Channel(_))) => assert!(runs <= 1, "{forth} {back}"),
+            Err(error) => panic!("{forth} {back}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn at_least_once_is_run_and_answered_wherever_the_connection_is_cut() {
+    let mut twice = 0;
+    for (forth, back) in every_cut() {
+        let (outcome, runs) = cut_after(forth, back, Delivery::AtLeastOnce);
+        assert!(outcome.is_ok() && runs >= 1, "{forth} {back}");
+        twice += usize::from(runs == 2);
+    }
+    assert!(twice > 0);
+}
+
+#[test]
+fn an_idempotent_call_is_run_once_wherever_the_connection_is_cut() {
+    for (forth, back) in every_cut() {
+        let (outcome, runs) = cut_after(forth, back, Delivery::Idempotent(KEY));
+        assert!(outcome.is_ok(), "{forth} {back}");
+        assert_eq!(runs, 1, "{forth} {back}");
+    }
+}
+
+#[test]
+fn an_idempotent_call_runs_on_while_its_connection_is_gone() {
+    let mut world = World::new();
+    world.connect();
+    let call = world.ask_with(Ask::Wait(1), with(Delivery::Idempotent(KEY)));
+    for _ in 0..5 {
+        world.cut();
+        assert_eq!(world.log.dropped(), []);
+        world.connect();
+    }
+    assert!(call.output().is_none());
+    world.log.release();
+    world.settle();
+    assert_eq!(call.output().unwrap().unwrap(), 1_u64.to_le_bytes());
+    assert_eq!(world.log.runs(1), 1);
+}
+
+#[test]
+fn an_idempotent_call_that_ended_meanwhile_is_answered_from_memory() {
+    let mut world = World::new();
+    world.connect();
+    let call = world.ask_with(Ask::Wait(1), with(Delivery::Idempotent(KEY)));
+    world.cut();
+    world.log.release();
+    world.settle();
+    world.connect();
+    assert_eq!(call.output().unwrap().unwrap(), 1_u64.to_le_bytes());
+    assert_eq!(world.log.runs(1), 1);
+}
+
+#[test]
+fn an_idempotent_call_is_not_run_by_another_start_of_the_service() {
+    let mut world = World::new();
+    world.connect();
+    let sent = world.ask_with(Ask::Wait(1), with(Delivery::Idempotent(KEY)));
+    world.cut();
+    let unsent = world.ask_with(Ask::Echo(2), with(Delivery::Idempotent(KEY + 1)));
+    world.restart_service();
+    world.connect();
+    let error = sent.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Unknown(Loss::Restarted)));
+    assert_eq!(world.log.runs(1), 1);
+    unsent.output().unwrap().unwrap();
+}
+
+#[test]
+fn an_idempotent_call_that_is_forgotten_is_not_run_again() {
+    let mut world = World::new();
+    world.connect();
+    let options = with(Delivery::Idempotent(KEY)).deadline(std::time::Duration::from_secs(200));
+    let call = world.ask_with(Ask::Wait(1), options);
+    world.cut();
+    world.log.release();
+    world.advance(60_000);
+    world.connect();
+    let CallError::Fault(fault) = call.output().unwrap().unwrap_err() else {
+        panic!("a fault of the service");
+    };
+    assert_eq!(fault.kind(), FaultKind::KeyForgotten);
+    assert_eq!(world.log.runs(1), 1);
+}
+
+#[test]
+fn equal_keys_are_one_call() {
+    let mut world = World::new();
+    world.connect();
+    let calls =
+        [1, 2].map(|number| world.ask_with(Ask::Wait(number), with(Delivery::Idempotent(KEY))));
+    world.log.release();
+    world.settle();
+    for call in calls {
+        assert_eq!(call.output().unwrap().unwrap(), 1_u64.to_le_bytes());
+    }
+    assert_eq!((world.log.runs(1), world.log.runs(2)), (1, 0));
+}
+
+#[test]
+fn what_is_sent_again_goes_first_and_in_order() {
+    let mut world = World::new();
+    world.connect();
+    let sent: Vec<_> = (0..10)
+        .map(|number| world.ask_with(Ask::Wait(number), with(Delivery::AtLeastOnce)))
+        .collect();
+    world.cut();
+    let queued: Vec<_> = (10..20)
+        .map(|number| world.ask(Ask::Wait(number)))
+        .collect();
+    world.log.order.lock().unwrap().clear();
+    world.connect();
+    let order: Vec<u64> = (0..20).collect();
+    assert_eq!(*world.log.order.lock().unwrap(), order);
+    world.log.release();
+    world.settle();
+    for call in sent.iter().chain(&queued) {
+        assert!(call.output().unwrap().is_ok());
+    }
+}
+
+#[test]
+fn an_answer_that_came_is_delivered_though_the_connection_is_gone() {
+    let mut world = World::new();
+    world.connect();
+    let mut call = Box::pin(world.client.call(&Ask::Echo(1)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    world.settle();
+    world.clock.run_until_stalled();
+    // Neither borrows what the other needs: the future holds the client alone.
+    drop(world.ends.take());
+    assert!(call.as_mut().poll(&mut context).is_ready());
+}

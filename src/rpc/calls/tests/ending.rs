@@ -1,0 +1,136 @@
+//! What ends, and what that ends.
+
+use std::time::Duration;
+
+use super::world::{Ask, World};
+use crate::mux::Code;
+use crate::rpc::{CallError, CallOptions, Delivery, LinkError, Loss};
+
+#[test]
+fn a_link_that_is_down_tells_every_call() {
+    let mut world = World::new();
+    world.connect();
+    let sent = world.ask(Ask::Wait(1));
+    world.cut();
+    assert!(matches!(
+        sent.output().unwrap(),
+        Err(CallError::Unknown(Loss::Channel(_)))
+    ));
+    let resent = {
+        world.connect();
+        let options = CallOptions::default().delivery(Delivery::AtLeastOnce);
+        let call = world.ask_with(Ask::Wait(2), options);
+        world.cut();
+        call
+    };
+    let queued = world.ask(Ask::Echo(3));
+    world.down(LinkError::Closed);
+    let is_not_sent = |outcome| matches!(outcome, Err(CallError::NotSent(LinkError::Closed)));
+    assert!(is_not_sent(queued.output().unwrap()));
+    assert!(is_not_sent(world.ask(Ask::Echo(4)).output().unwrap()));
+    let error = resent.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Unknown(Loss::Link(_))));
+    assert!(!error.is_not_run());
+    assert_eq!(world.client.calls().kept(), 0);
+}
+
+#[test]
+fn those_who_wait_for_a_permit_are_told_that_the_link_is_down() {
+    let world = World::new();
+    let calls: Vec<_> = (0..300)
+        .map(|number| world.ask(Ask::Echo(number)))
+        .collect();
+    world.down(LinkError::Closed);
+    for call in calls {
+        let error = call.output().unwrap().unwrap_err();
+        assert!(matches!(error, CallError::NotSent(_)) && error.is_not_run());
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_serve_the_interface_is_said() {
+    let mut world = World::new();
+    world.connect_to_nothing();
+    let calls: Vec<_> = (0..300)
+        .map(|number| world.ask(Ask::Echo(number)))
+        .collect();
+    for call in calls {
+        let error = call.output().unwrap().unwrap_err();
+        let CallError::NotServed { code, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(code, Code::UNKNOWN_PROTOCOL);
+    }
+    world.cut();
+    world.connect();
+    assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
+}
+
+#[test]
+fn the_tasks_end_with_the_last_client_and_call() {
+    let mut world = World::new();
+    world.connect();
+    let before = world.settle();
+    let waiting = world.ask(Ask::Wait(1));
+    let clone = world.client.clone();
+    drop(std::mem::replace(
+        &mut world.client,
+        crate::rpc::Client::new(&world.link),
+    ));
+    assert!(world.run(clone.call(&Ask::Echo(2))).is_ok());
+    drop(clone);
+    assert!(world.settle() > before);
+    world.log.release();
+    world.settle();
+    assert!(
+        waiting.output().unwrap().is_ok(),
+        "a call keeps the client alive"
+    );
+    assert_eq!(world.settle(), before);
+}
+
+#[test]
+fn the_tasks_end_while_there_is_no_connection() {
+    let mut world = World::new();
+    let before = world.settle();
+    let call = world.ask(Ask::Echo(1));
+    world.client = crate::rpc::Client::new(&world.link);
+    assert!(world.settle() > before);
+    call.drop_future();
+    assert_eq!(world.settle(), before);
+}
+
+#[test]
+fn a_connection_that_drains_answers_what_it_has_and_the_next_one_takes_the_rest() {
+    let mut world = World::new();
+    world.connect();
+    let first = world.ask(Ask::Wait(1));
+    let (_, there) = world.ends.clone().unwrap();
+    let drained = world.spawn(async move { there.drain(Duration::from_secs(20)).await });
+    let second = world.ask(Ask::Echo(2));
+    world.settle();
+    assert_eq!(
+        world.log.runs(2),
+        0,
+        "nothing new goes to a peer that drains"
+    );
+    world.connect();
+    world.log.release();
+    world.settle();
+    assert!(first.output().unwrap().is_ok());
+    assert!(drained.output().unwrap().is_ok(), "nothing had to be cut");
+    assert!(second.output().unwrap().is_ok());
+    assert_eq!((world.log.runs(1), world.log.runs(2)), (1, 1));
+}
+
+#[test]
+fn an_idle_client_lets_its_connection_drain_at_once() {
+    let mut world = World::new();
+    world.connect();
+    assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
+    let (here, _) = world.ends.clone().unwrap();
+    let drained = world.spawn(async move { here.drain(Duration::from_secs(20)).await });
+    assert!(drained.output().unwrap().is_ok());
+    world.connect();
+    assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+}

@@ -1,0 +1,193 @@
+use super::*;
+use crate::rpc::FaultKind;
+
+const CLIENT_ONE: u128 = 1;
+const CLIENT_TWO: u128 = 2;
+
+struct Desk {
+    window: Window<u64>,
+    now: Instant,
+}
+
+impl Desk {
+    fn new(limits: CallLimits) -> Self {
+        Self {
+            window: Window::new(limits),
+            now: Instant::now(),
+        }
+    }
+
+    fn enter(&mut self, client: u128, sent_up_to: u64) {
+        self.window.enter(self.now, client, sent_up_to);
+    }
+
+    fn begin(&mut self, id: u64, key: u128) -> Begin<u64> {
+        self.window.begin(self.now, CLIENT_ONE, id, key, || id)
+    }
+
+    fn finish(&mut self, key: u128, answer: Remembered) {
+        self.window.finish(self.now, CLIENT_ONE, key, answer);
+    }
+
+    /// Begins and finishes a call, whose answer is its id.
+    fn run(&mut self, id: u64, key: u128) {
+        assert_eq!(self.begin(id, key), Begin::Run(id));
+        self.finish(key, answer(id));
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+}
+
+fn answer(id: u64) -> Remembered {
+    Ok(Bytes::copy_from_slice(&id.to_le_bytes()))
+}
+
+#[test]
+fn a_key_is_run_once() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    assert_eq!(desk.begin(1, 7), Begin::Run(1));
+    assert_eq!(desk.begin(1, 7), Begin::Wait(1));
+    assert_eq!(desk.begin(2, 7), Begin::Wait(1));
+    desk.finish(7, answer(1));
+    assert_eq!(desk.begin(3, 7), Begin::Answer(answer(1)));
+    assert_eq!(desk.begin(4, 8), Begin::Run(4));
+    let fault = Fault::new(FaultKind::Panicked, "");
+    desk.finish(8, Err(fault.clone()));
+    assert_eq!(desk.begin(4, 8), Begin::Answer(Err(fault)));
+}
+
+#[test]
+fn clients_have_their_own_keys() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    desk.run(1, 7);
+    let begin = desk.window.begin(desk.now, CLIENT_TWO, 1, 7, || 2);
+    assert_eq!(begin, Begin::Run(2));
+}
+
+#[test]
+fn a_call_that_never_came_is_run_when_it_is_sent_again() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    desk.window.leave(desk.now, CLIENT_ONE);
+    desk.pass(500);
+    desk.enter(CLIENT_ONE, 1);
+    assert_eq!(desk.begin(1, 7), Begin::Run(1));
+}
+
+#[test]
+fn an_unknown_client_is_not_served_what_it_sent_before() {
+    let mut desk = Desk::new(CallLimits::default());
+    assert_eq!(desk.begin(1, 7), Begin::Full);
+    desk.enter(CLIENT_ONE, 5);
+    assert_eq!(desk.begin(5, 7), Begin::Forgotten);
+    assert_eq!(desk.begin(6, 8), Begin::Run(6));
+}
+
+#[test]
+fn an_answer_is_kept_for_its_time_and_then_never_run_again() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    desk.run(1, 7);
+    desk.pass(59);
+    assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
+    desk.pass(1);
+    assert_eq!(desk.begin(1, 7), Begin::Forgotten);
+    assert_eq!(desk.begin(2, 7), Begin::Run(2));
+}
+
+#[test]
+fn the_oldest_key_makes_room_for_one_more_than_the_limit() {
+    let mut desk = Desk::new(CallLimits::default().keys_per_client(3));
+    desk.enter(CLIENT_ONE, 0);
+    for id in 1..=3 {
+        desk.run(id, id.into());
+    }
+    assert_eq!(desk.begin(1, 1), Begin::Answer(answer(1)));
+    desk.run(4, 4);
+    assert_eq!(desk.begin(1, 1), Begin::Forgotten);
+    assert_eq!(desk.begin(2, 2), Begin::Answer(answer(2)));
+}
+
+#[test]
+fn running_calls_are_not_forgotten_for_others() {
+    let mut desk = Desk::new(CallLimits::default().keys_per_client(2));
+    desk.enter(CLIENT_ONE, 0);
+    assert_eq!(desk.begin(1, 1), Begin::Run(1));
+    assert_eq!(desk.begin(2, 2), Begin::Run(2));
+    assert_eq!(desk.begin(3, 3), Begin::Full);
+    desk.finish(1, answer(1));
+    assert_eq!(desk.begin(4, 4), Begin::Run(4));
+    assert_eq!(desk.begin(2, 2), Begin::Wait(2));
+}
+
+#[test]
+fn no_more_run_at_once_than_allowed() {
+    let mut desk = Desk::new(CallLimits::default().keyed_at_once(1));
+    desk.enter(CLIENT_ONE, 0);
+    assert_eq!(desk.begin(1, 1), Begin::Run(1));
+    assert_eq!(desk.begin(2, 2), Begin::Full);
+    desk.finish(1, answer(1));
+    assert_eq!(desk.begin(3, 3), Begin::Run(3));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let most = CLIENT + 3 * (KEY + 8);
+    let mut desk = Desk::new(CallLimits::default().key_memory(most));
+    desk.enter(CLIENT_ONE, 0);
+    for id in 1..=3 {
+        desk.run(id, id.into());
+    }
+    assert_eq!(desk.window.memory, most);
+    assert_eq!(desk.begin(1, 1), Begin::Answer(answer(1)));
+    desk.run(4, 4);
+    assert!(desk.window.memory <= most);
+    assert_eq!(desk.begin(1, 1), Begin::Forgotten);
+    // An answer that is too large by itself is forgotten with its end.
+    assert_eq!(desk.begin(5, 5), Begin::Run(5));
+    desk.finish(5, Ok(vec![0; most].into()));
+    assert!(desk.window.memory <= most);
+    assert_eq!(desk.begin(5, 5), Begin::Forgotten);
+}
+
+#[test]
+fn clients_that_are_gone_are_forgotten() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    desk.run(1, 1);
+    assert_eq!(desk.begin(2, 2), Begin::Run(2));
+    desk.window.leave(desk.now, CLIENT_ONE);
+    desk.pass(600);
+    desk.enter(CLIENT_TWO, 0);
+    assert_eq!(desk.window.clients.len(), 2, "one has a call that runs");
+    desk.finish(2, answer(2));
+    desk.pass(600);
+    desk.enter(CLIENT_TWO, 0);
+    assert_eq!(desk.window.clients.len(), 1);
+    assert_eq!(desk.window.memory, CLIENT);
+    assert_eq!(
+        (desk.window.absent.len(), desk.window.finished.len()),
+        (0, 0)
+    );
+    desk.enter(CLIENT_ONE, 2);
+    assert_eq!(desk.begin(2, 2), Begin::Forgotten);
+}
+
+#[test]
+fn a_flood_of_clients_pushes_out_those_that_are_gone() {
+    let mut desk = Desk::new(CallLimits::default().key_memory(10 * CLIENT));
+    for client in 0..1000 {
+        desk.enter(client, 0);
+        desk.window.leave(desk.now, client);
+        assert!(desk.window.clients.len() <= 10);
+    }
+    for client in 2000..2020 {
+        desk.enter(client, 0);
+    }
+    assert_eq!(desk.window.clients.len(), 20, "those present are all kept");
+}
