@@ -1,9 +1,11 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::calls::Calls;
 use super::interface::Interface;
 use super::link::Link;
+use super::topics::Front;
 
 /// The limits of a [`Client`].
 ///
@@ -14,11 +16,15 @@ use super::link::Link;
 #[non_exhaustive]
 pub struct ClientConfig {
     calls_at_once: usize,
+    subscriptions: usize,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { calls_at_once: 256 }
+        Self {
+            calls_at_once: 256,
+            subscriptions: 1024,
+        }
     }
 }
 
@@ -32,12 +38,23 @@ impl ClientConfig {
         self.calls_at_once = calls.max(1);
         self
     }
+
+    /// The subscriptions that may be on the wire at once. Default 1,024, as many as a service takes
+    /// from a connection by default.
+    ///
+    /// Those that share one count once, and one counts until the service has confirmed its end.
+    #[must_use]
+    pub fn subscriptions(mut self, subscriptions: usize) -> Self {
+        self.subscriptions = subscriptions;
+        self
+    }
 }
 
 /// Asks a service and follows its topics, over a [`Link`]. A clone is another front end to the same.
 pub struct Client<I> {
     link: Link,
     calls: Calls,
+    front: Arc<Front>,
     interface: PhantomData<fn() -> I>,
 }
 
@@ -52,6 +69,7 @@ impl<I: Interface> Client<I> {
         Self {
             link: link.clone(),
             calls: Calls::new(link, config.calls_at_once),
+            front: Front::new(link, config.subscriptions),
             interface: PhantomData,
         }
     }
@@ -64,6 +82,10 @@ impl<I: Interface> Client<I> {
     pub fn link(&self) -> &Link {
         &self.link
     }
+
+    pub(super) fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
 }
 
 impl<I> Clone for Client<I> {
@@ -71,6 +93,7 @@ impl<I> Clone for Client<I> {
         Self {
             link: self.link.clone(),
             calls: self.calls.clone(),
+            front: Arc::clone(&self.front),
             interface: PhantomData,
         }
     }

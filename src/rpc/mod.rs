@@ -11,6 +11,7 @@ mod interface;
 mod link;
 mod serve;
 mod service;
+mod topics;
 
 pub use self::calls::{CallError, CallLimits, CallOptions, Delivery, Loss};
 pub use self::client::{Client, ClientConfig};
@@ -21,3 +22,7 @@ pub use self::link::{
 };
 pub use self::serve::ServiceLimits;
 pub use self::service::{Caller, Service};
+pub use self::topics::{
+    Cursor, EndReason, Event, Feed, FeedLimits, GapReason, Lag, PublishError, SubscribeError,
+    SubscribeOptions, Subscription, TopicLimits, Topics,
+};

@@ -1,0 +1,213 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use super::cursor::Cursor;
+use super::doorbell::Doorbell;
+use super::error::PublishError;
+use super::feed::FeedLimits;
+use super::ring::Ring;
+use crate::rpc::fault::Fault;
+use crate::runtime::SharedRuntime;
+
+/// A feed without its type: its items, and who waits for more.
+#[derive(Debug)]
+pub(super) struct Source {
+    state: Mutex<State>,
+    runtime: SharedRuntime,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    /// Those who have read everything, by tickets that are never used twice.
+    waiting: FxHashMap<u64, Waiting>,
+    next_ticket: u64,
+    followers: usize,
+    closed: Option<Option<Fault>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bell: Arc<Doorbell>,
+    id: u64,
+}
+
+/// One who reads a source at a pace of its own: a place in it, and nothing of its items.
+#[derive(Debug)]
+pub(super) struct Follower {
+    source: Arc<Source>,
+    place: Cursor,
+    ticket: Option<u64>,
+}
+
+/// What a follower comes upon.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// What was there up to this place is gone.
+    Gap(Cursor),
+    Item(Cursor, Bytes),
+    Closed(Option<Fault>),
+}
+
+/// What a follower does after it has read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    ReadOn,
+    /// The bell will ring.
+    WaitForBell,
+    WaitForCredit,
+    Over,
+}
+
+/// What a follower reads at once before others have their turn: so many items, or so many bytes.
+const ITEMS_AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 16 * 1024;
+
+impl Source {
+    pub(super) fn new(limits: FeedLimits, runtime: SharedRuntime) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                ring: Ring::new(rand::random(), limits),
+                waiting: FxHashMap::default(),
+                next_ticket: 0,
+                followers: 0,
+                closed: None,
+            }),
+            runtime,
+        })
+    }
+
+    pub(super) fn publish(&self, body: Bytes) -> Result<Cursor, PublishError> {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return Err(PublishError::Closed);
+        }
+        let cursor = state.ring.push(body, now);
+        Self::ring_bells(state);
+        Ok(cursor)
+    }
+
+    /// Publishes no more; only the first word about it counts.
+    pub(super) fn close(&self, fault: Option<Fault>) {
+        let mut state = self.lock();
+        state.closed.get_or_insert(fault);
+        Self::ring_bells(state);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
+    }
+
+    pub(super) fn end(&self) -> Cursor {
+        self.lock().ring.end()
+    }
+
+    pub(super) fn followers(&self) -> usize {
+        self.lock().followers
+    }
+
+    /// Follows from behind `after` on, or else from the next item on.
+    pub(super) fn follow(self: &Arc<Self>, after: Option<Cursor>) -> Follower {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        state.followers = state.followers.saturating_add(1);
+        state.ring.expire(now);
+        let place = match after {
+            Some(after) => state.ring.resume(after),
+            None => state.ring.end(),
+        };
+        Follower {
+            source: Arc::clone(self),
+            place,
+            ticket: None,
+        }
+    }
+
+    fn ring_bells(mut state: MutexGuard<'_, State>) {
+        if state.waiting.is_empty() {
+            return;
+        }
+        let waiting: Vec<Waiting> = state.waiting.drain().map(|(_, waiting)| waiting).collect();
+        drop(state);
+        for Waiting { bell, id } in waiting {
+            bell.ring(id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower {
+    pub(super) fn place(&self) -> Cursor {
+        self.place
+    }
+
+    /// The number of the newest item that there is.
+    pub(super) fn newest(&self) -> u64 {
+        self.source.end().sequence()
+    }
+
+    /// Adds what comes next to `steps`, and takes the items from `credit`. When there is no more, the
+    /// bell will ring for `id`.
+    pub(super) fn read(
+        &mut self,
+        credit: &mut Option<u64>,
+        bell: &Arc<Doorbell>,
+        id: u64,
+        steps: &mut Vec<Step>,
+    ) -> Next {
+        let now = self.source.runtime.now();
+        let mut state = self.source.lock();
+        if let Some(ticket) = self.ticket.take() {
+            state.waiting.remove(&ticket);
+        }
+        state.ring.expire(now);
+        let place = state.ring.resume(self.place);
+        if place != self.place {
+            self.place = place;
+            steps.push(Step::Gap(place));
+        }
+        let (mut items, mut bytes) = (0, 0);
+        while let Some(body) = state.ring.next(self.place) {
+            if *credit == Some(0) {
+                return Next::WaitForCredit;
+            }
+            if items >= ITEMS_AT_ONCE || bytes >= BYTES_AT_ONCE {
+                return Next::ReadOn;
+            }
+            items += 1;
+            bytes = bytes.saturating_add(body.len());
+            if let Some(credit) = credit {
+                *credit = credit.saturating_sub(1);
+            }
+            let sequence = self.place.sequence().saturating_add(1);
+            self.place = Cursor::new(self.place.origin(), sequence);
+            steps.push(Step::Item(self.place, body.clone()));
+        }
+        if let Some(fault) = &state.closed {
+            steps.push(Step::Closed(fault.clone()));
+            return Next::Over;
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket = ticket.wrapping_add(1);
+        let bell = Arc::clone(bell);
+        state.waiting.insert(ticket, Waiting { bell, id });
+        self.ticket = Some(ticket);
+        Next::WaitForBell
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut state = self.source.lock();
+        state.followers = state.followers.saturating_sub(1);
+        let waiting = self.ticket.and_then(|ticket| state.waiting.remove(&ticket));
+        drop(state);
+        drop(waiting);
+    }
+}
