@@ -1,0 +1,1 @@
+//! Who becomes a peer, and who does not.

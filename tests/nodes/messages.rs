@@ -1,0 +1,1 @@
+//! What peers hear of each other.
