@@ -121,11 +121,7 @@ fn a_second_dial_by_the_same_node_is_a_duplicate_while_the_first_answers() {
     let (one, other) = (stage.node(1), stage.node(2));
     stage.connect(&one, &other);
     let mut events = other.events();
-    let (here, there) = pipe(64 * 1024);
-    other.accept_over(there);
-    let dialing = one.clone();
-    let dialed = stage.run(async move { dialing.dial_over(here, None).await });
-    let error = dialed.expect_err("a duplicate");
+    let error = stage.dial(&one, &other).expect_err("a duplicate");
     assert!(format!("{error:?}").contains("Duplicate"), "{error:?}");
     assert_eq!(told(&mut events), ["peers [1]"]);
     assert_eq!(one.occupancy().outbound, 1);

@@ -11,8 +11,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use sessionwire::node::{
-    App, Class, Direction, Introduction, NetworkId, Node, NodeConfig, NodeEvent, Peer, PeerId,
-    Rejection,
+    App, Class, DialError, Direction, Introduction, NetworkId, Node, NodeConfig, NodeEvent, Peer,
+    PeerId, Rejection,
 };
 use sessionwire::runtime::{Runtime, VirtualClock};
 use sessionwire::transport::{MemoryStream, pipe};
@@ -69,10 +69,6 @@ pub(crate) fn network() -> NetworkId {
     NetworkId::new(NETWORK).expect("a short name")
 }
 
-pub(crate) fn endpoint(name: &str) -> String {
-    format!("memory://nodes-{name}-{}", std::process::id())
-}
-
 /// Nodes in virtual time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stage {
@@ -117,13 +113,21 @@ impl Stage {
         self.clock.advance(time);
     }
 
-    /// Lets one node dial the other.
-    pub(crate) fn connect(&self, one: &Node<Talk>, other: &Node<Talk>) -> Peer<Talk> {
+    /// What one node's dial of another comes to, at once.
+    pub(crate) fn dial(
+        &self,
+        one: &Node<Talk>,
+        other: &Node<Talk>,
+    ) -> Result<Peer<Talk>, DialError> {
         let (here, there) = pipe(64 * 1024);
         assert!(other.accept_over(there));
         let one = one.clone();
         self.run(async move { one.dial_over(here, None).await })
-            .expect("a peer")
+    }
+
+    /// Makes them peers.
+    pub(crate) fn connect(&self, one: &Node<Talk>, other: &Node<Talk>) -> Peer<Talk> {
+        self.dial(one, other).expect("a peer")
     }
 
     /// Two ends between which bytes take their time, each piece another; and what can go wrong.
@@ -156,8 +160,11 @@ impl Stage {
             while let Ok(count @ 1..) = from.read(&mut buffer).await {
                 let delay = Duration::from_millis(random.random_range(0..=most));
                 clock.sleep_until(clock.now() + delay).await;
-                if !cable.0.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).await.is_err()
-                {
+                if cable.stalls.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
+                let swallows = cable.swallows.load(Ordering::SeqCst);
+                if !swallows && to.write_all(&buffer[..count]).await.is_err() {
                     return;
                 }
             }
@@ -167,14 +174,22 @@ impl Stage {
     }
 }
 
-/// What goes over it can be made to vanish.
+/// What goes over it can be made to vanish, or to wait.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cable(Arc<AtomicBool>);
+pub(crate) struct Cable {
+    swallows: Arc<AtomicBool>,
+    stalls: Arc<AtomicBool>,
+}
 
 impl Cable {
     /// From now on bytes vanish, and nobody is told.
     pub(crate) fn swallow(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.swallows.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on bytes are not taken.
+    pub(crate) fn stall(&self) {
+        self.stalls.store(true, Ordering::SeqCst);
     }
 }
 
@@ -216,7 +231,6 @@ pub(crate) fn text(event: &NodeEvent<Talk>) -> String {
         NodeEvent::Up(peer) => format!("up {}", number(&peer.id())),
         NodeEvent::Down(id) => format!("down {}", number(id)),
         NodeEvent::Lagged(missed) => format!("lagged {missed}"),
-        other => format!("{other:?}"),
     }
 }
 
