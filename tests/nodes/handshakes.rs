@@ -166,7 +166,7 @@ fn a_thousand_strangers_who_say_nothing_keep_no_honest_node_out() {
             stage.advance(MILLISECOND);
         }
     }
-    assert_eq!(node.occupancy().pending, 64);
+    assert_eq!(node.occupancy().pending, 63, "the last honest one had a place");
     let mut strangers = strangers.split_off(1000 - 60);
     stage.advance(5 * SECOND);
     for stranger in &mut strangers {
