@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerId([u8; 32]);
 
-impl From<[u8; 32]> for PeerId {
-    fn from(bytes: [u8; 32]) -> Self {
+impl PeerId {
+    /// The id of those bytes.
+    pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }

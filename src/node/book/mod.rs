@@ -21,8 +21,10 @@
 pub use self::config::BookConfig;
 pub use self::machine::{BAN, Book, BookAction, Breach, DialFailure, MOST_ADDRESSES, Purpose};
 pub use self::snapshot::{LARGEST_SNAPSHOT, SnapshotError};
+pub use self::store::{FileStore, Store, open, save};
 
 mod config;
 mod location;
 mod machine;
 mod snapshot;
+mod store;

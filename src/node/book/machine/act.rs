@@ -65,9 +65,9 @@ impl Book {
             self.is_changed = false;
             return Some(BookAction::Save);
         }
-        self.poll_ask(now)
+        self.poll_outbound(now)
+            .or_else(|| self.poll_ask(now))
             .or_else(|| self.poll_push(now))
-            .or_else(|| self.poll_outbound(now))
             .or_else(|| self.poll_feeler(now))
             .or_else(|| self.poll_rotate(now))
     }
@@ -104,17 +104,28 @@ impl Book {
             .filter(|peer| peer.dialed.is_some())
             .filter_map(|peer| peer.exchange.may_be_asked_at(now))
             .min()
-            .map(|at| at.max(self.asking.at()))
+            .map(|at| {
+                if self.is_hungry(now) {
+                    at
+                } else {
+                    at.max(self.asking.at())
+                }
+            })
+    }
+
+    /// Whether it knows of nobody to dial although it lacks outbound peers.
+    fn is_hungry(&self, now: Instant) -> bool {
+        self.wants_outbound() && self.nobody_until.is_some_and(|until| until > now)
     }
 
     fn poll_ask(&mut self, now: Instant) -> Option<BookAction> {
-        if self.asking.at() > now {
+        if self.asking.at() > now && !self.is_hungry(now) {
             return None;
         }
         let peers = self.peers.iter().filter(|(_, peer)| peer.dialed.is_some());
         let ready = peers.filter(|(_, peer)| peer.exchange.may_be_asked(now));
         let peer = one_of(&mut self.random, ready.map(|(id, _)| *id))?;
-        self.asking.take(now);
+        self.asking.restart(now);
         self.peers.get_mut(&peer)?.exchange.ask(now);
         Some(BookAction::Ask { peer })
     }

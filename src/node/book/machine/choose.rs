@@ -5,7 +5,6 @@ use rand::RngExt as _;
 
 use super::act::one_of;
 use super::addresses::{Entry, Place};
-use super::score::Subject;
 use super::{Book, Purpose};
 use crate::node::book::location::Group;
 use crate::runtime::Instant;
@@ -69,11 +68,10 @@ impl Book {
 
     fn may_dial(&self, entry: &Entry, now: Instant) -> bool {
         let is_shunned = |id| self.peers.contains_key(&id) || self.is_banned(&id, now).is_some();
-        let address = || Subject::Address(Endpoint::clone(&entry.endpoint));
         !entry.in_use
             && entry.backoff.is_ready(now)
             && !entry.id.is_some_and(is_shunned)
-            && (self.scores.is_empty() || self.scores.ban_left(&address(), now).is_none())
+            && self.is_address_banned(&entry.endpoint, now).is_none()
     }
 
     fn outbound_groups(&self) -> Vec<Group> {

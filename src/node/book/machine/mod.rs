@@ -25,7 +25,7 @@ use self::exchange::Exchange;
 pub(super) use self::exchange::PATIENT;
 pub use self::exchange::{Breach, MOST_ADDRESSES};
 pub use self::score::BAN;
-use self::score::{Scores, Subject};
+use self::score::Scores;
 use self::timer::Timer;
 use super::BookConfig;
 use super::location::{Location, is_dialable};
@@ -66,7 +66,9 @@ pub struct Book {
     config: BookConfig,
     random: StdRng,
     addresses: Addresses,
-    scores: Scores,
+    peer_scores: Scores<PeerId>,
+    /// Of what can be dialled: never of a port that somebody dialled from.
+    address_scores: Scores<Endpoint>,
     peers: BTreeMap<PeerId, Peer>,
     dials: Vec<Dial>,
     /// Those that lead to this node itself.
@@ -148,7 +150,8 @@ impl Book {
             rotating: starting(config.rotate_interval),
             saving: Timer::starting(now + config.save_interval, config.save_interval),
             addresses: Addresses::new(secret, config.new_buckets, config.tried_buckets),
-            scores: Scores::default(),
+            peer_scores: Scores::default(),
+            address_scores: Scores::default(),
             peers: BTreeMap::new(),
             dials: Vec::new(),
             own: Vec::new(),
@@ -275,8 +278,8 @@ impl Book {
             DialFailure::Duplicate { peer } => self.answered_at(endpoint, peer, now),
             DialFailure::OwnAddress => self.listening(endpoint.clone()),
             DialFailure::Hostile => {
-                let subject = Subject::Address(endpoint.clone());
-                self.scores.punish(subject, BAN, &self.config, now);
+                let scores = &mut self.address_scores;
+                scores.punish(endpoint.clone(), BAN, &self.config, now);
                 self.addresses.forget(endpoint);
             }
         }
@@ -289,39 +292,36 @@ impl Book {
     pub fn misbehaved(&mut self, peer: &PeerId, points: u32, now: Instant) -> Option<Duration> {
         let dialed = self.peers.get(peer).and_then(|peer| peer.dialed.clone());
         if let Some(endpoint) = dialed {
-            let subject = Subject::Address(Endpoint::clone(&endpoint));
-            self.scores.punish(subject, points, &self.config, now);
+            let endpoint = Endpoint::clone(&endpoint);
+            let scores = &mut self.address_scores;
+            scores.punish(endpoint, points, &self.config, now);
         }
-        let ban = self
-            .scores
-            .punish(Subject::Peer(*peer), points, &self.config, now);
+        let ban = self.peer_scores.punish(*peer, points, &self.config, now);
         self.is_changed |= ban.is_some();
         ban
     }
 
     /// The points that a peer has at the moment, out of [`BAN`].
     pub fn points(&self, peer: &PeerId, now: Instant) -> u32 {
-        self.scores.points(&Subject::Peer(*peer), now)
+        self.peer_scores.points(peer, now)
     }
 
     /// How much longer a peer is banned, by whatever address it comes.
     pub fn is_banned(&self, peer: &PeerId, now: Instant) -> Option<Duration> {
-        self.scores.ban_left(&Subject::Peer(*peer), now)
+        self.peer_scores.ban_left(peer, now)
     }
 
     /// How much longer an address is not dialled because of a ban.
     pub fn is_address_banned(&self, endpoint: &Endpoint, now: Instant) -> Option<Duration> {
-        self.scores
-            .ban_left(&Subject::Address(endpoint.clone()), now)
+        self.address_scores.ban_left(endpoint, now)
     }
 
     /// Forgets what a peer has done, and where it was reached before.
     pub fn pardon(&mut self, peer: &PeerId) {
-        self.scores.pardon(&Subject::Peer(*peer));
+        self.peer_scores.pardon(peer);
         for (_, entry) in self.addresses.iter() {
             if entry.id == Some(*peer) {
-                let endpoint = Endpoint::clone(&entry.endpoint);
-                self.scores.pardon(&Subject::Address(endpoint));
+                self.address_scores.pardon(&entry.endpoint);
             }
         }
         self.changed();

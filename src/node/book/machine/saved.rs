@@ -20,7 +20,8 @@ use crate::runtime::Instant;
 struct Saved {
     secret: [u8; 16],
     addresses: Vec<SavedAddress>,
-    bans: Vec<SavedBan>,
+    banned_peers: Vec<(PeerId, SavedBan)>,
+    banned_addresses: Vec<(String, SavedBan)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,10 +52,15 @@ impl Book {
                 up_ago: entry.last_up.map(ago),
             }
         });
+        let banned_peers = self.peer_scores.save(now);
+        let banned_peers = banned_peers.map(|(peer, ban)| (*peer, ban));
+        let banned_addresses = self.address_scores.save(now);
+        let banned_addresses = banned_addresses.map(|(at, ban)| (at.to_string(), ban));
         let saved = Saved {
             secret: self.addresses.secret(),
             addresses: addresses.collect(),
-            bans: self.scores.save(now),
+            banned_peers: banned_peers.collect(),
+            banned_addresses: banned_addresses.collect(),
         };
         let mut body = BytesMut::new();
         if let Err(error) = encode(&saved, &mut body, largest()) {
@@ -80,8 +86,14 @@ impl Book {
         for address in &saved.addresses {
             book.restore_address(address, now);
         }
-        for ban in &saved.bans {
-            book.scores.restore(ban, &book.config, now);
+        for (peer, ban) in saved.banned_peers {
+            book.peer_scores.restore(peer, ban, &book.config, now);
+        }
+        for (address, ban) in saved.banned_addresses {
+            if let Some(endpoint) = read_address(&address) {
+                let scores = &mut book.address_scores;
+                scores.restore(endpoint, ban, &book.config, now);
+            }
         }
         Ok(book)
     }

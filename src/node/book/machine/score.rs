@@ -5,9 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::BookConfig;
-use crate::node::PeerId;
 use crate::runtime::Instant;
-use crate::transport::Endpoint;
 
 /// The points that are a ban.
 pub const BAN: u32 = 100;
@@ -18,17 +16,10 @@ pub(super) const MOST_STANDINGS: usize = 4096;
 /// One point is forgiven each time; all but a ban are within ten minutes.
 const FORGIVEN_EACH: Duration = Duration::from_secs(6);
 
-/// Whose misbehaviour it was: never a port that somebody dialled from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Subject {
-    Peer(PeerId),
-    Address(Endpoint),
-}
-
-/// Who has misbehaved, and who is banned for it.
-#[derive(Debug, Default)]
-pub(super) struct Scores {
-    standings: HashMap<Subject, Standing>,
+/// Who has misbehaved, and who is banned for it: peers, or addresses that can be dialled.
+#[derive(Debug)]
+pub(super) struct Scores<S> {
+    standings: HashMap<S, Standing>,
 }
 
 #[derive(Debug)]
@@ -42,19 +33,24 @@ struct Standing {
 }
 
 /// A ban as it is saved.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct SavedBan {
-    pub(super) peer: Option<PeerId>,
-    pub(super) address: Option<String>,
-    pub(super) bans: u32,
-    pub(super) seconds_left: u64,
+    bans: u32,
+    seconds_left: u64,
 }
 
-impl Scores {
+impl<S> Default for Scores<S> {
+    fn default() -> Self {
+        let standings = HashMap::new();
+        Self { standings }
+    }
+}
+
+impl<S: Clone + Eq + Hash> Scores<S> {
     /// Adds to what `subject` has done: answers how long it is banned if that was too much.
     pub(super) fn punish(
         &mut self,
-        subject: Subject,
+        subject: S,
         points: u32,
         config: &BookConfig,
         now: Instant,
@@ -81,56 +77,47 @@ impl Scores {
     }
 
     /// How much longer it is banned.
-    pub(super) fn ban_left(&self, subject: &Subject, now: Instant) -> Option<Duration> {
+    pub(super) fn ban_left(&self, subject: &S, now: Instant) -> Option<Duration> {
         self.standings.get(subject)?.ban_left(now)
     }
 
     /// The points that it has now.
-    pub(super) fn points(&self, subject: &Subject, now: Instant) -> u32 {
+    pub(super) fn points(&self, subject: &S, now: Instant) -> u32 {
         let standing = self.standings.get(subject);
         standing.map_or(0, |standing| standing.points_at(now))
     }
 
     /// Forgets what it has done.
-    pub(super) fn pardon(&mut self, subject: &Subject) {
+    pub(super) fn pardon(&mut self, subject: &S) {
         self.standings.remove(subject);
     }
 
     /// The bans that are in force.
-    pub(super) fn save(&self, now: Instant) -> Vec<SavedBan> {
-        let mut saved = Vec::new();
-        for (subject, standing) in &self.standings {
-            let Some(left) = standing.ban_left(now) else {
-                continue;
-            };
-            let (peer, address) = match subject {
-                Subject::Peer(peer) => (Some(*peer), None),
-                Subject::Address(endpoint) => (None, Some(endpoint.to_string())),
-            };
-            saved.push(SavedBan {
-                peer,
-                address,
-                bans: standing.bans,
-                seconds_left: left.as_secs().saturating_add(1),
-            });
-        }
-        saved
+    pub(super) fn save(&self, now: Instant) -> impl Iterator<Item = (&S, SavedBan)> {
+        self.standings
+            .iter()
+            .filter_map(move |(subject, standing)| {
+                let left = standing.ban_left(now)?;
+                let saved = SavedBan {
+                    bans: standing.bans,
+                    seconds_left: left.as_secs().saturating_add(1),
+                };
+                Some((subject, saved))
+            })
     }
 
     /// Takes a ban from what was saved.
-    pub(super) fn restore(&mut self, saved: &SavedBan, config: &BookConfig, now: Instant) {
-        let address = || saved.address.as_ref()?.parse().ok().map(Subject::Address);
-        let Some(subject) = saved.peer.map(Subject::Peer).or_else(address) else {
-            return;
-        };
+    pub(super) fn restore(
+        &mut self,
+        subject: S,
+        saved: SavedBan,
+        config: &BookConfig,
+        now: Instant,
+    ) {
         let left = Duration::from_secs(saved.seconds_left).min(config.longest_ban);
         let standing = self.standing(subject, config, now);
         standing.bans = saved.bans;
         standing.banned_until = Some(now + left);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.standings.is_empty()
     }
 
     #[cfg(test)]
@@ -138,7 +125,7 @@ impl Scores {
         self.standings.len()
     }
 
-    fn standing(&mut self, subject: Subject, config: &BookConfig, now: Instant) -> &mut Standing {
+    fn standing(&mut self, subject: S, config: &BookConfig, now: Instant) -> &mut Standing {
         let is_known = self.standings.contains_key(&subject);
         if !is_known && self.standings.len() >= MOST_STANDINGS {
             self.make_room(config, now);
@@ -200,26 +187,20 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    fn peer(number: u32) -> Subject {
-        let mut bytes = [0; 32];
-        bytes[..4].copy_from_slice(&number.to_be_bytes());
-        Subject::Peer(PeerId::from(bytes))
-    }
-
     #[test]
     fn points_are_forgiven_within_ten_minutes() {
         let (config, start) = (BookConfig::default(), Instant::now());
         let mut scores = Scores::default();
-        assert_eq!(scores.punish(peer(1), 99, &config, start), None);
-        assert_eq!(scores.points(&peer(1), start), 99);
+        assert_eq!(scores.punish(1, 99, &config, start), None);
+        assert_eq!(scores.points(&1, start), 99);
         let minute = Duration::from_mins(1);
-        assert_eq!(scores.points(&peer(1), start + minute), 89);
-        assert_eq!(scores.points(&peer(1), start + 10 * minute), 0);
+        assert_eq!(scores.points(&1, start + minute), 89);
+        assert_eq!(scores.points(&1, start + 10 * minute), 0);
         // What is left of it counts with what comes.
-        assert_eq!(scores.punish(peer(1), 10, &config, start + minute), None);
-        let ban = scores.punish(peer(1), 1, &config, start + minute);
+        assert_eq!(scores.punish(1, 10, &config, start + minute), None);
+        let ban = scores.punish(1, 1, &config, start + minute);
         assert_eq!(ban, Some(HOUR));
-        assert_eq!(scores.ban_left(&peer(2), start), None);
+        assert_eq!(scores.ban_left(&2, start), None);
     }
 
     #[test]
@@ -227,18 +208,18 @@ mod tests {
         let (config, mut now) = (BookConfig::default(), Instant::now());
         let mut scores = Scores::default();
         for hours in [1, 2, 4, 8, 16, 24, 24] {
-            let ban = scores.punish(peer(1), BAN, &config, now);
+            let ban = scores.punish(1, BAN, &config, now);
             assert_eq!(ban, Some(hours * HOUR));
             // What comes while it is banned changes nothing.
-            let left = scores.punish(peer(1), BAN, &config, now + HOUR / 2);
+            let left = scores.punish(1, BAN, &config, now + HOUR / 2);
             assert_eq!(left, Some(hours * HOUR - HOUR / 2));
             let just_before = now + hours * HOUR - Duration::from_nanos(1);
-            assert!(scores.ban_left(&peer(1), just_before).is_some());
+            assert!(scores.ban_left(&1, just_before).is_some());
             now += hours * HOUR;
-            assert_eq!(scores.ban_left(&peer(1), now), None);
+            assert_eq!(scores.ban_left(&1, now), None);
         }
         now += 24 * HOUR;
-        let ban = scores.punish(peer(1), BAN, &config, now);
+        let ban = scores.punish(1, BAN, &config, now);
         assert_eq!(ban, Some(HOUR), "a day later it is a first one");
     }
 
@@ -246,17 +227,17 @@ mod tests {
     fn the_most_are_remembered_and_bans_the_longest() {
         let (config, start) = (BookConfig::default(), Instant::now());
         let mut scores = Scores::default();
-        scores.punish(peer(0), BAN, &config, start);
+        scores.punish(0, BAN, &config, start);
         for number in 1..=u32::try_from(MOST_STANDINGS).unwrap() {
-            scores.punish(peer(number), 1 + number % 9, &config, start);
+            scores.punish(number, 1 + number % 9, &config, start);
         }
         assert_eq!(scores.len(), MOST_STANDINGS);
-        assert!(scores.ban_left(&peer(0), start).is_some());
+        assert!(scores.ban_left(&0, start).is_some());
         // Once its points are forgiven, nothing is remembered of the rest.
         let later = start + Duration::from_mins(10);
-        scores.punish(peer(u32::MAX), 1, &config, later);
+        scores.punish(u32::MAX, 1, &config, later);
         assert_eq!(scores.len(), 2);
-        scores.pardon(&peer(0));
-        assert_eq!(scores.ban_left(&peer(0), later), None);
+        scores.pardon(&0);
+        assert_eq!(scores.ban_left(&0, later), None);
     }
 }

@@ -23,8 +23,13 @@ impl Timer {
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let is_due = self.at <= now;
         if is_due {
-            self.at = now + self.interval;
+            self.restart(now);
         }
         is_due
+    }
+
+    /// It was done now, due or not.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.at = now + self.interval;
     }
 }

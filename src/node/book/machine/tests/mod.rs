@@ -23,7 +23,7 @@ fn book(config: BookConfig, now: Instant) -> Book {
 fn peer(number: usize) -> PeerId {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
-    PeerId::from(bytes)
+    PeerId::new(bytes)
 }
 
 /// An address on the internet; the first 60,000 are each of a group of their own.
