@@ -6,6 +6,8 @@
 //! [to one](Node::send), or [to many](Node::broadcast) without waiting for any. On the same connections
 //! everything else of this crate goes on: sessions, calls, channels.
 
+pub mod book;
+
 mod app;
 mod broadcast;
 mod config;
