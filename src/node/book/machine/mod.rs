@@ -84,7 +84,7 @@ pub struct Book {
 }
 
 /// Why a dial came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialFailure {
     /// Nobody answered in time, or nobody that speaks the protocol.

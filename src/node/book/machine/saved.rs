@@ -81,7 +81,8 @@ impl Book {
         snapshot: &[u8],
         now: Instant,
     ) -> Result<Self, SnapshotError> {
-        let saved: Saved = decode(unseal(snapshot)?, largest()).map_err(damaged)?;
+        let saved: Saved =
+            decode(unseal(snapshot)?, largest()).map_err(|error| damaged(error.to_string()))?;
         let mut book = Self::with_secret(config, StdRng::from_seed(seed), saved.secret, now);
         for address in &saved.addresses {
             book.restore_address(address, now);
