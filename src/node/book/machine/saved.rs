@@ -91,7 +91,7 @@ impl Book {
             book.peer_scores.restore(peer, ban, &book.config, now);
         }
         for (address, ban) in saved.banned_addresses {
-            if let Some(endpoint) = read_address(&address) {
+            if let Some(endpoint) = read_address(&address, None) {
                 let scores = &mut book.address_scores;
                 scores.restore(endpoint, ban, &book.config, now);
             }
@@ -100,7 +100,7 @@ impl Book {
     }
 
     fn restore_address(&mut self, saved: &SavedAddress, now: Instant) {
-        let Some(endpoint) = read_address(&saved.endpoint) else {
+        let Some(endpoint) = read_address(&saved.endpoint, None) else {
             return;
         };
         let location = Location::of(&endpoint);
