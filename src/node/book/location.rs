@@ -84,6 +84,28 @@ pub(super) fn is_dialable(endpoint: &Endpoint) -> bool {
     }
 }
 
+/// The endpoint as others reach it: one that stands for every address of a machine, where that
+/// machine is seen.
+pub(super) fn seen_at(endpoint: Endpoint, machine: Option<&Endpoint>) -> Endpoint {
+    let (host, port) = (endpoint.host().unwrap_or_default(), endpoint.port());
+    let is_every = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+    let seen = machine.and_then(Endpoint::host).filter(|_| is_every);
+    let (Some(seen), Some(port)) = (seen, port) else {
+        return endpoint;
+    };
+    let host = match seen.contains(':') {
+        true => format!("[{seen}]"),
+        false => seen.to_owned(),
+    };
+    let query = endpoint.query().map(|query| format!("?{query}"));
+    let (scheme, path) = (endpoint.scheme(), endpoint.path());
+    let text = format!(
+        "{scheme}://{host}:{port}{path}{}",
+        query.unwrap_or_default()
+    );
+    text.parse().unwrap_or(endpoint)
+}
+
 fn group_of_v4(ip: Ipv4Addr) -> Group {
     let [first, second, ..] = ip.octets();
     Group::V4([first, second])
@@ -203,6 +225,22 @@ mod tests {
         of(Reach::Site, &["tcp://100.64.0.1:1", "tcp://192.168.0.1:1"]);
         of(Reach::World, &["tcp://9.9.9.9:1", "tcp://[2a00::1]:1"]);
         of(Reach::World, &["wss://example.org/", "tcp://100.128.0.1:1"]);
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_where_it_is_seen() {
+        let seen = |text: &str, machine: Option<&str>| {
+            let machine = machine.map(|text| text.parse().unwrap());
+            seen_at(text.parse().unwrap(), machine.as_ref()).to_string()
+        };
+        let here = Some("tcp://9.8.7.6:5555");
+        assert_eq!(seen("tcp://0.0.0.0:9000", here), "tcp://9.8.7.6:9000");
+        assert_eq!(seen("ws://0.0.0.0/x?y", here), "ws://9.8.7.6/x?y");
+        let six = Some("tcp://[2a00::1]:5555");
+        assert_eq!(seen("wss://[::]:7/x", six), "wss://[2a00::1]:7/x");
+        assert_eq!(seen("tcp://1.2.3.4:9000", here), "tcp://1.2.3.4:9000");
+        assert_eq!(seen("tcp://0.0.0.0:9000", None), "tcp://0.0.0.0:9000");
+        assert_eq!(seen("memory://name", here), "memory://name");
     }
 
     #[test]

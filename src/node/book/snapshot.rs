@@ -60,25 +60,26 @@ pub(super) fn unseal(bytes: &[u8]) -> Result<&[u8], SnapshotError> {
         });
     }
     let rest = bytes.strip_prefix(&MAGIC).ok_or(SnapshotError::Foreign)?;
-    let (found, rest) = rest.split_first().ok_or_else(|| damaged("it is cut off"))?;
+    let (found, rest) = rest.split_first().ok_or_else(cut_off)?;
     if *found != VERSION {
         return Err(SnapshotError::Version {
             found: *found,
             supported: VERSION,
         });
     }
-    let (sum, body) = rest
-        .split_first_chunk()
-        .ok_or_else(|| damaged("it is cut off"))?;
+    let (sum, body) = rest.split_first_chunk().ok_or_else(cut_off)?;
     if u64::from_le_bytes(*sum) != checksum(body) {
-        return Err(damaged("its checksum is wrong"));
+        return Err(damaged("its checksum is wrong".to_owned()));
     }
     Ok(body)
 }
 
-pub(super) fn damaged(problem: impl ToString) -> SnapshotError {
-    let problem = problem.to_string();
+pub(super) fn damaged(problem: String) -> SnapshotError {
     SnapshotError::Damaged { problem }
+}
+
+fn cut_off() -> SnapshotError {
+    damaged("it is cut off".to_owned())
 }
 
 /// FNV-1a: it finds what a crash or a disk does, and no attacker.

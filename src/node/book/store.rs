@@ -233,7 +233,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Makes the renaming last.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
     }

@@ -28,7 +28,7 @@ pub use self::score::BAN;
 use self::score::Scores;
 use self::timer::Timer;
 use super::BookConfig;
-use super::location::{Location, is_dialable};
+use super::location::{Location, is_dialable, seen_at};
 use crate::node::PeerId;
 use crate::runtime::Instant;
 use crate::transport::Endpoint;
@@ -84,7 +84,7 @@ pub struct Book {
 }
 
 /// Why a dial came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialFailure {
     /// Nobody answered in time, or nobody that speaks the protocol.
@@ -110,6 +110,8 @@ pub enum DialFailure {
 struct Peer {
     /// What was dialled to get there; `None` if the peer dialled.
     dialed: Option<Arc<Endpoint>>,
+    /// Where it is seen, if that is known.
+    remote: Option<Endpoint>,
     location: Location,
     since: Instant,
     exchange: Exchange,
@@ -197,10 +199,8 @@ impl Book {
         remote: Option<&Endpoint>,
         now: Instant,
     ) {
-        let location = match remote.or(dialed) {
-            Some(remote) => Location::of(remote),
-            None => Location::unknown(),
-        };
+        let remote = remote.or(dialed).cloned();
+        let location = remote.as_ref().map_or_else(Location::unknown, Location::of);
         if let Some(before) = self.peers.remove(&peer) {
             self.release(before.dialed.as_deref());
         }
@@ -220,6 +220,7 @@ impl Book {
         });
         let connected = Peer {
             dialed,
+            remote,
             location,
             since: now,
             exchange: Exchange::default(),
@@ -379,10 +380,11 @@ impl Book {
     }
 }
 
-/// What a peer wrote, if it is an address that can be dialled.
-fn read_address(text: &str) -> Option<Endpoint> {
+/// What a peer wrote, if it is an address that can be dialled: its own, if it is `seen` there.
+fn read_address(text: &str, seen: Option<&Endpoint>) -> Option<Endpoint> {
     if text.len() > LONGEST_ADDRESS {
         return None;
     }
-    text.parse().ok().filter(is_dialable)
+    let endpoint = seen_at(text.parse().ok()?, seen);
+    is_dialable(&endpoint).then_some(endpoint)
 }

@@ -81,7 +81,8 @@ impl Book {
         snapshot: &[u8],
         now: Instant,
     ) -> Result<Self, SnapshotError> {
-        let saved: Saved = decode(unseal(snapshot)?, largest()).map_err(damaged)?;
+        let saved: Saved =
+            decode(unseal(snapshot)?, largest()).map_err(|error| damaged(error.to_string()))?;
         let mut book = Self::with_secret(config, StdRng::from_seed(seed), saved.secret, now);
         for address in &saved.addresses {
             book.restore_address(address, now);
@@ -90,7 +91,7 @@ impl Book {
             book.peer_scores.restore(peer, ban, &book.config, now);
         }
         for (address, ban) in saved.banned_addresses {
-            if let Some(endpoint) = read_address(&address) {
+            if let Some(endpoint) = read_address(&address, None) {
                 let scores = &mut book.address_scores;
                 scores.restore(endpoint, ban, &book.config, now);
             }
@@ -99,7 +100,7 @@ impl Book {
     }
 
     fn restore_address(&mut self, saved: &SavedAddress, now: Instant) {
-        let Some(endpoint) = read_address(&saved.endpoint) else {
+        let Some(endpoint) = read_address(&saved.endpoint, None) else {
             return;
         };
         let location = Location::of(&endpoint);

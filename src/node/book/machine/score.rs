@@ -212,8 +212,8 @@ mod tests {
             assert_eq!(ban, Some(hours * HOUR));
             // What comes while it is banned changes nothing.
             let left = scores.punish(1, BAN, &config, now + HOUR / 2);
-            assert_eq!(left, Some(hours * HOUR - HOUR / 2));
-            let just_before = now + hours * HOUR - Duration::from_nanos(1);
+            assert_eq!(left, Some((2 * hours - 1) * HOUR / 2));
+            let just_before = now + (hours * HOUR).saturating_sub(Duration::from_nanos(1));
             assert!(scores.ban_left(&1, just_before).is_some());
             now += hours * HOUR;
             assert_eq!(scores.ban_left(&1, now), None);

@@ -8,22 +8,16 @@ use super::{Book, Peer, read_address};
 use crate::node::PeerId;
 use crate::node::book::location::Location;
 use crate::runtime::Instant;
+use crate::transport::Endpoint;
 
 impl Book {
     /// A peer said where it can be dialled itself: answers how many of the addresses are news.
     ///
-    /// Only the first 250 are looked at.
+    /// Only the first 250 are looked at. `0.0.0.0` and `[::]` stand for where the peer is seen.
     pub fn found<S: AsRef<str>>(&mut self, peer: &PeerId, addresses: &[S], now: Instant) -> usize {
-        let Some(peer) = self.peers.get(peer) else {
-            return 0;
-        };
-        let from = peer.location.clone();
-        let texts = addresses.iter().take(MOST_ADDRESSES).map(AsRef::as_ref);
-        let texts: Vec<&str> = texts.collect();
-        texts
-            .into_iter()
-            .filter(|text| self.find(text, &from, now))
-            .count()
+        let known = self.peers.get(peer);
+        let seen = known.and_then(|peer| peer.remote.clone());
+        self.learn(peer, addresses, seen.as_ref(), now)
     }
 
     /// A peer asks for addresses: answers those to send it, 250 and a quarter of the book at most.
@@ -52,7 +46,7 @@ impl Book {
     ) -> Result<usize, Breach> {
         let count = addresses.len();
         self.judge(peer, now, |peer| peer.exchange.answer(count))?;
-        Ok(self.found(peer, addresses, now))
+        Ok(self.learn(peer, addresses, None, now))
     }
 
     /// A peer has sent addresses that it was not asked for: answers how many of them are news.
@@ -69,7 +63,7 @@ impl Book {
     ) -> Result<usize, Breach> {
         let count = addresses.len();
         self.judge(peer, now, |peer| peer.exchange.pushed(count, now))?;
-        Ok(self.found(peer, addresses, now))
+        Ok(self.learn(peer, addresses, None, now))
     }
 
     /// What to tell a peer: where somebody has answered first, then by bucket what was heard of.
@@ -107,19 +101,32 @@ impl Book {
             .collect()
     }
 
-    fn find(&mut self, text: &str, from: &Location, now: Instant) -> bool {
-        let Some(endpoint) = read_address(text) else {
-            return false;
+    fn learn<S: AsRef<str>>(
+        &mut self,
+        from: &PeerId,
+        addresses: &[S],
+        seen: Option<&Endpoint>,
+        now: Instant,
+    ) -> usize {
+        let Some(from) = self.peers.get(from).map(|peer| peer.location.clone()) else {
+            return 0;
         };
-        let location = Location::of(&endpoint);
-        if location.reach < from.reach || self.is_own(&endpoint) {
-            return false;
+        let mut news: usize = 0;
+        for text in addresses.iter().take(MOST_ADDRESSES) {
+            let Some(endpoint) = read_address(text.as_ref(), seen) else {
+                continue;
+            };
+            let location = Location::of(&endpoint);
+            if location.reach < from.reach || self.is_own(&endpoint) {
+                continue;
+            }
+            let is_news = self.addresses.add(endpoint, location, &from.group, now);
+            news = news.saturating_add(usize::from(is_news));
         }
-        let is_news = self.addresses.add(endpoint, location, &from.group, now);
-        if is_news {
+        if news > 0 {
             self.changed();
         }
-        is_news
+        news
     }
 
     fn judge(

@@ -75,27 +75,43 @@ fn what_has_not_been_up_for_a_month_makes_room() {
         let taken = book.found(&peer(50_000 + number), &[text], start);
         assert_eq!(taken == 1, number < PLACES, "{number}");
     }
-    let month = start + 30 * 86_400 * SECOND;
+    let just_before = start + (30 * 86_400 - 1) * SECOND;
     let text = address(PLACES).to_string();
-    let just_before = month - SECOND;
     assert_eq!(book.found(&peer(50_000), &[&text], just_before), 0);
-    assert_eq!(book.found(&peer(50_000), &[&text], month), 1);
+    assert_eq!(book.found(&peer(50_000), &[&text], just_before + SECOND), 1);
     assert_eq!(book.len(), PLACES);
+}
+
+fn full_book(now: Instant) -> Book {
+    let mut book = book(BookConfig::default().outbound(0), now);
+    for source in 0..800 {
+        accepted(&mut book, 50_000 + source, now);
+        let told = (0..40).map(|number| address(source * 40 + number));
+        let told: Vec<String> = told.map(|endpoint| endpoint.to_string()).collect();
+        book.found(&peer(50_000 + source), &told, now);
+        for number in (source * 40..source * 40 + 40).step_by(10) {
+            book.reached(&address(number), peer(number), now);
+        }
+        book.disconnected(&peer(50_000 + source), now);
+    }
+    book
+}
+
+#[test]
+fn a_full_book_takes_less_than_three_mebibytes() {
+    let now = Instant::now();
+    let mut kept = None;
+    let memory = allocation_counter::measure(|| kept = Some(full_book(now)));
+    let addresses = kept.map_or(0, |book| book.len());
+    println!("{addresses} addresses in {} bytes", memory.bytes_current);
+    assert!(addresses >= 64 * PLACES + 1000, "it is full");
+    assert!(memory.bytes_current < 3 * 1024 * 1024);
 }
 
 #[test]
 fn a_full_book_is_saved_and_restored_as_it_was() {
     let now = Instant::now();
-    let mut book = book(BookConfig::default().outbound(0), now);
-    for source in 0..400 {
-        accepted(&mut book, 50_000 + source, now);
-        let told = (0..40).map(|number| address(source * 40 + number));
-        let told: Vec<String> = told.map(|endpoint| endpoint.to_string()).collect();
-        book.found(&peer(50_000 + source), &told, now);
-    }
-    for number in 0..2_000 {
-        book.reached(&address(number), peer(number), now);
-    }
+    let book = full_book(now);
     let bytes = book.snapshot(now);
     println!("{} addresses in {} bytes", book.len(), bytes.len());
     assert!(bytes.len() < 1024 * 1024);

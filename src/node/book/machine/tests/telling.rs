@@ -16,10 +16,7 @@ fn it_asks_one_outbound_peer_at_a_time_and_none_twice_within_35_seconds() {
         let now = start + second * SECOND;
         while let Some(action) = book.poll(now) {
             if let BookAction::Ask { peer } = action {
-                assert_eq!(
-                    book.answered(&peer, &["tcp://9.9.9.9:1"], now).is_ok(),
-                    true
-                );
+                assert!(book.answered(&peer, &["tcp://9.9.9.9:1"], now).is_ok());
                 asked.push((second, peer));
             }
         }
@@ -115,7 +112,7 @@ fn what_is_no_address_is_passed_over() {
         "tcp://0.0.0.0:1",
         &long,
     ];
-    assert_eq!(book.found(&peer(7), &odd, now), 0);
+    assert_eq!(book.pushed(&peer(7), &odd, now), Ok(0));
     let path = "x".repeat(256 - "ws://example.org/".len());
     let longest = format!("ws://example.org/{path}");
     assert_eq!(book.found(&peer(7), &[longest], now), 1);
@@ -124,6 +121,20 @@ fn what_is_no_address_is_passed_over() {
         0,
         "who is that?"
     );
+}
+
+#[test]
+fn a_peer_that_listens_everywhere_is_found_where_it_is_seen() {
+    let now = Instant::now();
+    let mut book = book(BookConfig::default().outbound(0), now);
+    let remote = "tcp://9.9.9.9:5555".parse().unwrap();
+    book.connected(peer(7), None, Some(&remote), now);
+    assert_eq!(book.found(&peer(7), &["tcp://0.0.0.0:9000"], now), 1);
+    let expected = "tcp://9.9.9.9:9000".parse().unwrap();
+    assert!(book.addresses.get(&expected).is_some());
+    // Of others it knows better where they are.
+    let pushed = book.pushed(&peer(7), &["tcp://0.0.0.0:9001"], now);
+    assert_eq!(pushed, Ok(0));
 }
 
 #[test]
