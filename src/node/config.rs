@@ -1,5 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::book::{BookConfig, Store};
 use super::identity::Identity;
 use super::outbox::Slow;
 use crate::mux::{Config, Router};
@@ -36,6 +38,8 @@ pub struct NodeConfig {
     pub(super) inbox_messages: usize,
     pub(super) inbox_bytes: usize,
     pub(super) events: usize,
+    pub(super) discovery: Option<BookConfig>,
+    pub(super) store: Option<Arc<dyn Store>>,
 }
 
 impl Default for NodeConfig {
@@ -65,6 +69,8 @@ impl Default for NodeConfig {
             inbox_messages: 64,
             inbox_bytes: 256 * 1024,
             events: 1024,
+            discovery: None,
+            store: None,
         }
     }
 }
@@ -202,6 +208,24 @@ impl NodeConfig {
     #[must_use]
     pub fn inbox(mut self, messages: usize, bytes: usize) -> Self {
         (self.inbox_messages, self.inbox_bytes) = (messages.max(1), bytes);
+        self
+    }
+
+    /// Finds peers by itself: dials known addresses until there are as many outbound peers as `book`
+    /// says, and asks peers for more addresses. Default not: it dials whom it is told to.
+    ///
+    /// Whether or not it does, it tells others the addresses it knows when they ask.
+    #[must_use]
+    pub fn discover(mut self, book: BookConfig) -> Self {
+        self.discovery = Some(book);
+        self
+    }
+
+    /// Where the addresses and bans are kept between two runs of the program, if the node
+    /// [discovers](Self::discover). Default nowhere.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
         self
     }
 

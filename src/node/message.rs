@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
+use super::book::MOST_ADDRESSES;
 use super::inventory::ItemId;
 use crate::codec::varint::{put_u32, take_u32};
 use crate::codec::{self, CodecError, MaxMessageSize};
@@ -26,20 +27,25 @@ pub(super) enum Notice {
     Request(Vec<ItemId>),
     /// These were asked for and are not there.
     Missing(Vec<ItemId>),
+    /// Where are others?
+    AskAddresses,
+    /// There: the answer.
+    Addresses(Vec<String>),
+    /// There, though nobody asked.
+    PushAddresses(Vec<String>),
 }
 
 impl Notice {
     pub(super) fn encode(&self) -> Bytes {
         let mut buffer = BytesMut::new();
-        let (tag, items) = match self {
-            Self::Bye => (0, None),
-            Self::Announce(items) => (1, Some(items)),
-            Self::Request(items) => (2, Some(items)),
-            Self::Missing(items) => (3, Some(items)),
-        };
-        put_u32(&mut buffer, tag);
-        for item in items.into_iter().flatten() {
-            buffer.put_slice(item.as_bytes());
+        match self {
+            Self::Bye => put_u32(&mut buffer, 0),
+            Self::Announce(items) => put_items(&mut buffer, 1, items),
+            Self::Request(items) => put_items(&mut buffer, 2, items),
+            Self::Missing(items) => put_items(&mut buffer, 3, items),
+            Self::AskAddresses => put_u32(&mut buffer, 4),
+            Self::Addresses(addresses) => put_addresses(&mut buffer, 5, addresses),
+            Self::PushAddresses(addresses) => put_addresses(&mut buffer, 6, addresses),
         }
         buffer.freeze()
     }
@@ -52,14 +58,44 @@ impl Notice {
             1 => Some(Self::Announce(take_items(input)?)),
             2 => Some(Self::Request(take_items(input)?)),
             3 => Some(Self::Missing(take_items(input)?)),
+            4 => input.is_empty().then_some(Self::AskAddresses),
+            5 => Some(Self::Addresses(take_addresses(input)?)),
+            6 => Some(Self::PushAddresses(take_addresses(input)?)),
             _ => None,
         }
     }
 }
 
+fn put_items(buffer: &mut BytesMut, tag: u32, items: &[ItemId]) {
+    put_u32(buffer, tag);
+    for item in items {
+        buffer.put_slice(item.as_bytes());
+    }
+}
+
+fn put_addresses(buffer: &mut BytesMut, tag: u32, addresses: &[String]) {
+    put_u32(buffer, tag);
+    for address in addresses {
+        put_u32(buffer, u32::try_from(address.len()).unwrap_or_default());
+        buffer.put_slice(address.as_bytes());
+    }
+}
+
+/// One more than may be is taken, for the book to see that there are too many.
+fn take_addresses(mut input: &[u8]) -> Option<Vec<String>> {
+    let mut addresses = Vec::new();
+    while !input.is_empty() && addresses.len() <= MOST_ADDRESSES {
+        let length = take_u32(&mut input).ok()? as usize;
+        let (text, rest) = input.split_at_checked(length)?;
+        addresses.push(std::str::from_utf8(text).ok()?.to_owned());
+        input = rest;
+    }
+    Some(addresses)
+}
+
 fn take_items(input: &[u8]) -> Option<Vec<ItemId>> {
     let (items, rest) = input.as_chunks::<32>();
-    let fits = rest.is_empty() && items.len() <= MOST_ITEMS;
+    let fits = rest.is_empty() && (1..=MOST_ITEMS).contains(&items.len());
     fits.then(|| items.iter().copied().map(ItemId::new).collect())
 }
 
@@ -118,8 +154,11 @@ mod tests {
         for notice in [
             Notice::Bye,
             Notice::Announce(items.clone()),
-            Notice::Request(Vec::new()),
+            Notice::Request(items.clone()),
             Notice::Missing(items),
+            Notice::AskAddresses,
+            Notice::Addresses(vec!["tcp://a:1".to_owned(), "é".repeat(200)]),
+            Notice::PushAddresses(Vec::new()),
         ] {
             assert_eq!(Notice::decode(&notice.encode()), Some(notice));
         }
@@ -132,7 +171,9 @@ mod tests {
         assert!(Notice::decode(&most[..most.len() - 1]).is_none());
         let over = Notice::Announce(vec![ItemId::new([1; 32]); MOST_ITEMS + 1]).encode();
         assert!(Notice::decode(&over).is_none());
-        assert!(Notice::decode(&[0, 0]).is_none() && Notice::decode(&[]).is_none());
+        for wrong in [&[][..], &[0, 0], &[1], &[2], &[7]] {
+            assert_eq!(Notice::decode(wrong), None);
+        }
     }
 
     #[test]

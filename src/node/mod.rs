@@ -11,6 +11,7 @@ pub mod book;
 mod app;
 mod broadcast;
 mod config;
+mod discovery;
 mod error;
 mod events;
 mod handshake;

@@ -9,6 +9,7 @@ use pharos::{Observable, Observe, ObserveConfig, PharErr};
 use super::app::{App, Class, Direction};
 use super::broadcast::{Report, Select};
 use super::config::NodeConfig;
+use super::discovery;
 use super::error::{DialError, NodeError};
 use super::events::{Events, NodeEvent, Observer};
 use super::identity::{NetworkId, PeerId};
@@ -17,7 +18,8 @@ use super::message;
 use super::outbox::Offer;
 use super::peer::Peer;
 use super::registry::Occupancy;
-use super::run;
+use super::run::{self, Reached};
+use super::shake::Approach;
 use super::shared::Shared;
 use crate::codec::CodecError;
 use crate::mux::Code;
@@ -96,6 +98,7 @@ impl<A: App> Node<A> {
         runtime: SharedRuntime,
     ) -> Self {
         let shared = Arc::new(Shared::new(id, network, app, config, runtime));
+        discovery::start(&shared);
         Self {
             owner: Arc::new(Owner(Arc::clone(&shared))),
             shared,
@@ -154,7 +157,7 @@ impl<A: App> Node<A> {
         TransportError: From<E::Error>,
     {
         let endpoint = endpoint.try_into().map_err(TransportError::from)?;
-        run::dial(&self.shared, &endpoint, expected).await
+        discovery::dial(&self.shared, &endpoint, expected).await
     }
 
     /// As [`dial`](Self::dial), over a stream that was made elsewhere, on which the other end is to
@@ -165,7 +168,11 @@ impl<A: App> Node<A> {
         expected: Option<PeerId>,
     ) -> Result<Peer<A>, DialError> {
         let reached = std::future::ready(Ok(Established::of(stream)));
-        run::reach(&self.shared, reached, expected).await
+        let approach = Approach::outbound(expected);
+        match run::reach(&self.shared, reached, approach).await? {
+            Reached::New(peer) | Reached::Known(peer) => Ok(peer),
+            Reached::Felt(_) => Err(DialError::Stopped),
+        }
     }
 
     /// Takes a stream that was made elsewhere, as if it had come to an endpoint of this node: the other
@@ -185,6 +192,40 @@ impl<A: App> Node<A> {
     /// The peer of that id, if it is connected.
     pub fn peer(&self, id: &PeerId) -> Option<Peer<A>> {
         self.shared.peer(id)
+    }
+
+    /// Takes an address that is to be dialed before others and never forgotten, if the node
+    /// [discovers](NodeConfig::discover) peers. Answers false if 256 are kept already, or if it is the
+    /// node's own.
+    pub fn keep(&self, address: Endpoint) -> bool {
+        let now = self.shared.runtime.now();
+        let kept = self.shared.lock().book.keep(address, now);
+        self.shared.booked.notify(usize::MAX);
+        kept
+    }
+
+    /// How many addresses it knows.
+    pub fn addresses(&self) -> usize {
+        self.shared.lock().book.len()
+    }
+
+    /// A peer misbehaved, `points` much: with 100 it is banned and cut off, and answers for how long.
+    /// A point is forgiven every 6 s.
+    pub fn misbehaved(&self, id: &PeerId, points: u32) -> Option<Duration> {
+        self.shared.misbehaved(id, points)
+    }
+
+    /// How much longer a peer is banned.
+    pub fn is_banned(&self, id: &PeerId) -> Option<Duration> {
+        self.shared
+            .lock()
+            .book
+            .is_banned(id, self.shared.runtime.now())
+    }
+
+    /// Forgets what a peer has done.
+    pub fn pardon(&self, id: &PeerId) {
+        self.shared.lock().book.pardon(id);
     }
 
     /// How many of its places are taken.
@@ -272,11 +313,7 @@ impl<A: App> Node<A> {
     /// Says goodbye to a peer: what waits is sent, what comes is still received, for as long as
     /// [`NodeConfig::drain_timeout`]. Answers whether it was connected.
     pub fn disconnect(&self, id: &PeerId) -> bool {
-        let keys = self.shared.lock().registry.connections_of(id);
-        for key in &keys {
-            self.shared.retire(*key, true);
-        }
-        !keys.is_empty()
+        self.shared.disconnect(id)
     }
 
     /// Stops the node: it listens and dials no more, and says goodbye to its peers. Resolves when the

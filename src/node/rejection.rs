@@ -32,6 +32,8 @@ pub enum Reason {
     Duplicate,
     /// The node is shutting down.
     Stopping,
+    /// The node only wanted to know whether anybody is there.
+    Feeler,
     /// What the application says of itself cannot be decoded.
     Undecodable,
     /// The application's own reason.
@@ -96,6 +98,7 @@ impl Reason {
             Self::Duplicate => 9,
             Self::Stopping => 10,
             Self::Undecodable => 11,
+            Self::Feeler => 13,
             Self::Application { code, text } => return (12, *code, text),
             Self::Unknown(number) => *number,
         };
@@ -119,6 +122,7 @@ impl Reason {
                 code,
                 text: text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned(),
             },
+            13 => Self::Feeler,
             number => Self::Unknown(number),
         }
     }
@@ -137,6 +141,7 @@ impl fmt::Display for Reason {
             Self::Full => "no room for another peer",
             Self::Duplicate => "connected already",
             Self::Stopping => "the node is shutting down",
+            Self::Feeler => "it only wanted to know whether anybody is there",
             Self::Undecodable => "the application's hello cannot be decoded",
             Self::Application { code, text } => {
                 return write!(formatter, "application reason {code} ({text})");

@@ -1,13 +1,16 @@
 //! From a connection to a peer, and the peer's whole life: one path for both directions.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use event_listener::listener;
 use futures_util::future::{AbortHandle, Abortable, Either, join4, select};
-use std::pin::pin;
 
-use super::app::{App, Direction};
+use super::app::App;
+use super::book::BAN;
+use super::discovery;
 use super::error::{DialError, HandshakeError};
 use super::identity::PeerId;
 use super::link::Link;
@@ -15,12 +18,19 @@ use super::message::{self, Notice};
 use super::node::Received;
 use super::peer::{Peer, count};
 use super::registry::Key;
-use super::shake::{Shaken, shake};
+use super::rejection::{Reason, Rejection};
+use super::shake::{Approach, Shaken, shake};
 use super::shared::Shared;
 use crate::codec;
-use crate::mux::{Code, Connection, RawChannel, RawReceiver, RawSender, Role};
+use crate::mux::{Code, Connection, Driver, RawChannel, RawReceiver, RawSender, Role};
 use crate::runtime::{MaybeSend, timeout};
 use crate::transport::{self, Endpoint, Established, Incoming, TransportError};
+
+/// What a message that cannot be decoded counts, of 100 points.
+const UNDECODABLE: u32 = 10;
+
+/// How long a node that is refused may take to hear why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A place in the registry, given back when it is dropped.
 struct Seat<A: App> {
@@ -32,6 +42,15 @@ impl<A: App> Drop for Seat<A> {
     fn drop(&mut self) {
         self.shared.close(self.key);
     }
+}
+
+/// Who was reached.
+pub(super) enum Reached<A: App> {
+    New(Peer<A>),
+    /// A peer that was connected already.
+    Known(Peer<A>),
+    /// Somebody who is there, and no peer.
+    Felt(PeerId),
 }
 
 /// Accepts for as long as it can.
@@ -73,12 +92,10 @@ pub(super) fn welcome<A: App>(
     shared.runtime.clone().spawn(Box::pin(async move {
         let meeting = Abortable::new(meet(&shared, key, coming), registration);
         match meeting.await {
-            Ok(Ok(Shaken::Open {
-                link,
-                node,
-                messages,
-            })) => live(seat, link, node, messages).await,
-            Ok(Ok(Shaken::Duplicate(id))) => tracing::debug!(%id, "a peer was there already"),
+            Ok(Ok((shaken, driver))) => {
+                driver.spawn();
+                begin(seat, shaken).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a node did not become a peer"),
             Err(_) => tracing::debug!("a handshake gave way to newer ones"),
         }
@@ -87,116 +104,102 @@ pub(super) fn welcome<A: App>(
 }
 
 /// Both handshakes of a connection that came, the transport's and the node's, in one limit of time.
+/// Nothing is left of it when this is dropped.
 async fn meet<A: App>(
     shared: &Arc<Shared<A>>,
     key: Key,
     coming: impl Future<Output = Result<Established, TransportError>>,
-) -> Result<Shaken<A>, DialError> {
+) -> Result<(Shaken<A>, Driver), DialError> {
     let after = shared.config.handshake_timeout;
-    let mut reached = None;
     let meeting = async {
-        let connection = start(shared, coming.await?, Role::Acceptor);
-        let connection = reached.insert(connection);
-        let shaken = shake(shared, key, connection, Direction::Inbound, None).await;
-        Ok::<_, DialError>(shaken?)
+        let (connection, mut driver) = start(shared, coming.await?, Role::Acceptor);
+        let approach = Approach::inbound();
+        let shaking = pin!(shake(shared, key, &connection, &approach));
+        let shaken = match select(shaking, &mut driver).await {
+            Either::Left((shaken, _)) => shaken,
+            // The connection has ended, which is what it says too.
+            Either::Right((_, shaking)) => shaking.await,
+        };
+        if !matches!(shaken, Ok(Shaken::Open { .. })) {
+            select(pin!(connection.drain(LAST_WORDS)), &mut driver).await;
+        }
+        Ok((shaken?, driver))
     };
     let met = timeout(&*shared.runtime, after, meeting).await;
-    let met = met.unwrap_or(Err(HandshakeError::TimedOut { after }.into()));
-    if let Some(connection) = reached.filter(|_| !is_open(&met)) {
-        farewell(shared, connection).await;
-    }
-    met
-}
-
-/// Dials an endpoint, and answers the peer that was found.
-pub(super) async fn dial<A: App>(
-    shared: &Arc<Shared<A>>,
-    endpoint: &Endpoint,
-    expected: Option<PeerId>,
-) -> Result<Peer<A>, DialError> {
-    reach(
-        shared,
-        transport::connect(endpoint, &shared.config.transport),
-        expected,
-    )
-    .await
+    met.unwrap_or(Err(HandshakeError::TimedOut { after }.into()))
 }
 
 /// Meets whoever is at the other end of what `reaching` comes to.
 pub(super) async fn reach<A: App>(
     shared: &Arc<Shared<A>>,
     reaching: impl Future<Output = Result<Established, TransportError>>,
-    expected: Option<PeerId>,
-) -> Result<Peer<A>, DialError> {
-    if let Some(peer) = expected.and_then(|id| shared.peer(&id)) {
-        return Ok(peer);
+    approach: Approach,
+) -> Result<Reached<A>, DialError> {
+    if let Some(peer) = approach.expected.and_then(|id| shared.peer(&id)) {
+        return Ok(Reached::Known(peer));
     }
-    let key = {
-        let mut state = shared.lock();
-        if state.stopped {
-            return Err(DialError::Stopped);
-        }
-        state.registry.dial()
-    };
-    let most = shared.config.outbound;
-    let key = key.ok_or(DialError::Full { most })?;
     let seat = Seat {
+        key: shared.dial(approach.is_feeler)?,
         shared: Arc::clone(shared),
-        key,
     };
     let (runtime, after) = (&*shared.runtime, shared.config.dial_timeout);
     let reached = timeout(runtime, after, reaching).await;
     let reached = reached.ok_or(DialError::TimedOut { after })??;
-    let connection = start(shared, reached, Role::Dialer);
+    let (connection, driver) = start(shared, reached, Role::Dialer);
+    driver.spawn();
     let after = shared.config.handshake_timeout;
-    let shaking = shake(shared, key, &connection, Direction::Outbound, expected);
+    let shaking = shake(shared, seat.key, &connection, &approach);
     let shaken = timeout(runtime, after, shaking).await;
     let shaken = shaken.unwrap_or(Err(HandshakeError::TimedOut { after }));
-    match shaken {
-        Ok(Shaken::Open {
-            link,
-            node,
-            messages,
-        }) => {
-            let peer = link.peer.clone();
-            let living = live(seat, link, node, messages);
-            shared.runtime.spawn(Box::pin(living));
-            Ok(peer)
-        }
-        other => {
-            let bidding = Arc::clone(shared);
-            shared.runtime.spawn(Box::pin(async move {
-                farewell(&bidding, connection).await;
-            }));
-            match other {
-                Ok(Shaken::Duplicate(id)) => {
-                    let gone = HandshakeError::Malformed;
-                    shared.peer(&id).ok_or(DialError::Handshake(gone))
-                }
-                Err(error) => Err(error.into()),
-                Ok(Shaken::Open { .. }) => Err(DialError::Stopped),
-            }
-        }
+    if let Ok(Shaken::Open {
+        link,
+        node,
+        messages,
+    }) = shaken
+    {
+        let peer = link.peer.clone();
+        let living = live(seat, link, node, messages);
+        shared.runtime.spawn(Box::pin(living));
+        return Ok(Reached::New(peer));
+    }
+    let bidding = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        farewell(&bidding, connection).await;
+    }));
+    match shaken? {
+        Shaken::Open { link, .. } => Ok(Reached::Known(link.peer.clone())),
+        Shaken::Felt(id) => Ok(Reached::Felt(id)),
+        Shaken::Duplicate(id) => match shared.peer(&id) {
+            Some(peer) => Ok(Reached::Known(peer)),
+            None => Err(HandshakeError::Refused(Rejection::new(Reason::Duplicate)).into()),
+        },
     }
 }
 
-fn is_open<A: App>(met: &Result<Shaken<A>, DialError>) -> bool {
-    matches!(met, Ok(Shaken::Open { .. }))
-}
-
-fn start<A: App>(shared: &Shared<A>, established: Established, role: Role) -> Connection {
+fn start<A: App>(shared: &Shared<A>, established: Established, role: Role) -> (Connection, Driver) {
     let Established { stream, info, .. } = established;
     let config = shared.config.connection.clone();
-    let (connection, driver) =
-        Connection::start(stream, role, config, info, shared.runtime.clone());
-    driver.spawn();
-    connection
+    Connection::start(stream, role, config, info, shared.runtime.clone())
 }
 
 /// Ends a connection that came to nothing, so that the other end learns why.
 async fn farewell<A: App>(shared: &Shared<A>, connection: Connection) {
     if let Err(error) = connection.drain(shared.config.drain_timeout).await {
         tracing::debug!(%error, "a connection that was not wanted did not end well");
+    }
+}
+
+/// What follows a handshake.
+async fn begin<A: App>(seat: Seat<A>, shaken: Shaken<A>) {
+    match shaken {
+        Shaken::Open {
+            link,
+            node,
+            messages,
+        } => live(seat, link, node, messages).await,
+        Shaken::Duplicate(id) | Shaken::Felt(id) => {
+            tracing::debug!(%id, "a peer was there already");
+        }
     }
 }
 
@@ -273,6 +276,7 @@ async fn hand_on<A: App>(shared: &Shared<A>, link: &Link<A>, message: &Bytes) {
     });
     let Some((item, decoded)) = decoded else {
         count(&peer.shared.counters.undecodable);
+        shared.misbehaved(&peer.id(), UNDECODABLE);
         tracing::debug!(peer = %peer.id(), "a message cannot be decoded");
         return;
     };
@@ -310,12 +314,25 @@ async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: 
     while let Ok(Some(message)) = receiver.recv().await {
         match Notice::decode(&message) {
             Some(Notice::Bye) => shared.retire(link.key, false),
-            Some(_) => {}
-            None => link.cut(Code::PROTOCOL_ERROR, "no notice of a node"),
+            Some(notice) => hear(shared, link, notice),
+            None => {
+                shared.misbehaved(&link.peer.id(), BAN);
+                link.cut(Code::PROTOCOL_ERROR, "no notice of a node");
+            }
         }
     }
     shared.retire(link.key, false);
     link.set_over();
+}
+
+/// What another node tells this one.
+fn hear<A: App>(shared: &Shared<A>, link: &Link<A>, notice: Notice) {
+    match notice {
+        Notice::AskAddresses => discovery::questioned(shared, link),
+        Notice::Addresses(addresses) => discovery::answered(shared, link, &addresses),
+        Notice::PushAddresses(addresses) => discovery::pushed(shared, link, &addresses),
+        Notice::Announce(_) | Notice::Request(_) | Notice::Missing(_) | Notice::Bye => {}
+    }
 }
 
 async fn write_notices<A: App>(link: &Link<A>, mut sender: RawSender) {
@@ -363,6 +380,7 @@ pub(super) async fn listen<A: App>(
             abort.abort();
         }
         state.listening.push((endpoint.clone(), abort));
+        state.book.listening(endpoint.clone());
     }
     shared.runtime.spawn(Box::pin(async move {
         // That it is aborted is how it ends.

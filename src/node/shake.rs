@@ -18,6 +18,7 @@ use super::shared::Shared;
 use crate::codec::{self, CodecError, MaxMessageSize};
 use crate::mux::{Code, Connection, IncomingChannel, Priority, RawChannel};
 use crate::runtime::timeout;
+use crate::transport::Endpoint;
 
 /// The longest that an application may say of itself, in bytes.
 const LONGEST_APPLICATION: usize = LONGEST / 2;
@@ -33,6 +34,38 @@ pub(super) enum Shaken<A: App> {
     },
     /// There is a connection with that peer, and this one is not needed.
     Duplicate(PeerId),
+    /// That peer is there, and that was all there was to find out.
+    Felt(PeerId),
+}
+
+/// How this end comes to a connection.
+pub(super) struct Approach {
+    pub(super) direction: Direction,
+    /// Who has to be there.
+    pub(super) expected: Option<PeerId>,
+    /// What was dialed, if it was an endpoint.
+    pub(super) dialed: Option<Endpoint>,
+    /// It only wants to know who is there.
+    pub(super) is_feeler: bool,
+}
+
+impl Approach {
+    pub(super) fn inbound() -> Self {
+        Self {
+            direction: Direction::Inbound,
+            expected: None,
+            dialed: None,
+            is_feeler: false,
+        }
+    }
+
+    pub(super) fn outbound(expected: Option<PeerId>) -> Self {
+        Self {
+            direction: Direction::Outbound,
+            expected,
+            ..Self::inbound()
+        }
+    }
 }
 
 /// The channel of the application's messages, before it may be used.
@@ -55,9 +88,9 @@ pub(super) async fn shake<A: App>(
     shared: &Arc<Shared<A>>,
     key: Key,
     connection: &Connection,
-    direction: Direction,
-    expected: Option<PeerId>,
+    approach: &Approach,
 ) -> Result<Shaken<A>, HandshakeError> {
+    let direction = approach.direction;
     let (mut node, messages) = channels(connection, direction).await?;
     let hello = own_hello(shared, direction)?;
     if direction == Direction::Outbound {
@@ -66,7 +99,7 @@ pub(super) async fn shake<A: App>(
         let nonces = &mut shared.lock().nonces;
         nonces.remember(hello.nonce, until.unwrap_or(now), now);
     }
-    let mut handshake = Handshake::new(direction, hello, expected);
+    let mut handshake = Handshake::new(direction, hello, approach.expected);
     if let Some(first) = handshake.first() {
         send(&mut node, first).await?;
     }
@@ -78,6 +111,9 @@ pub(super) async fn shake<A: App>(
         let opens = match handshake.receive(&message, is_own, bar) {
             Ok(Step::Examine(hello, version)) => {
                 let id = hello.id;
+                if approach.is_feeler {
+                    return refuse(node, Rejection::new(Reason::Feeler), Some(id)).await;
+                }
                 let examination = examine(shared, key, connection, direction, hello, version);
                 match examination.await {
                     Ok(introduction) => examined = Some(introduction),
@@ -100,7 +136,7 @@ pub(super) async fn shake<A: App>(
         };
         let introduction = examined.take().ok_or(HandshakeError::Malformed)?;
         let id = introduction.id;
-        let Ok(link) = shared.open(key, introduction, connection) else {
+        let Ok(link) = shared.open(key, introduction, connection, approach.dialed.as_ref()) else {
             return refuse(node, Rejection::new(Reason::Duplicate), Some(id)).await;
         };
         if let Some(ack) = opens {
@@ -177,7 +213,11 @@ fn bar<A: App>(shared: &Shared<A>, connection: &Connection, id: &PeerId) -> Resu
     if !shared.config.identity.verify(id, connection.info()) {
         return Err(Rejection::new(Reason::Identity));
     }
-    Ok(())
+    let now = shared.runtime.now();
+    match shared.lock().book.is_banned(id, now) {
+        Some(left) => Err(Rejection::new(Reason::Banned).retry_after(left)),
+        None => Ok(()),
+    }
 }
 
 /// The checks that come last: places and duplicates, then the application.
@@ -242,8 +282,9 @@ async fn refuse<A: App>(
 ) -> Result<Shaken<A>, HandshakeError> {
     send(&mut node, Message::Reject(rejection.clone()).encode()).await?;
     node.finish();
-    match id {
-        Some(id) if *rejection.reason() == Reason::Duplicate => Ok(Shaken::Duplicate(id)),
+    match (id, rejection.reason()) {
+        (Some(id), Reason::Duplicate) => Ok(Shaken::Duplicate(id)),
+        (Some(id), Reason::Feeler) => Ok(Shaken::Felt(id)),
         _ => Err(HandshakeError::Refused(rejection)),
     }
 }

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use event_listener::Event;
 use futures_util::future::AbortHandle;
 
 use super::app::{App, Introduction};
+use super::book::Book;
 use super::config::NodeConfig;
+use super::error::DialError;
 use super::events::{Feed, NodeEvent, Observer};
 use super::handshake::Nonces;
 use super::identity::{NetworkId, PeerId};
@@ -19,7 +22,7 @@ use super::outbox::{self, Outbox};
 use super::peer::Peer;
 use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Registry};
 use crate::mux::{Code, Connection};
-use crate::runtime::SharedRuntime;
+use crate::runtime::{Instant, SharedRuntime};
 use crate::transport::Endpoint;
 
 pub(super) struct Shared<A: App> {
@@ -33,12 +36,15 @@ pub(super) struct Shared<A: App> {
     pub(super) inbox: Inbox<Received<A::Message>>,
     /// A connection has ended.
     pub(super) departure: Event,
+    /// The book may have something to do.
+    pub(super) booked: Event,
     state: Mutex<State<A>>,
     observers: Mutex<Vec<Observer<A>>>,
 }
 
 pub(super) struct State<A: App> {
     pub(super) registry: Registry,
+    pub(super) book: Book,
     pub(super) nonces: Nonces,
     /// Those whose handshake is over.
     links: BTreeMap<Key, Arc<Link<A>>>,
@@ -63,6 +69,7 @@ struct Aftermath<A: App> {
     dropped: Vec<VecDeque<NodeEvent<A>>>,
     connections: Vec<Connection>,
     departed: bool,
+    is_booked: bool,
 }
 
 impl<A: App> Shared<A> {
@@ -79,8 +86,14 @@ impl<A: App> Shared<A> {
             outbound: config.outbound,
             per_address: config.per_address,
         };
+        let now = runtime.now();
         let state = State {
             registry: Registry::new(id, places, config.drain_timeout),
+            book: Book::new(
+                config.discovery.clone().unwrap_or_default(),
+                rand::random(),
+                now,
+            ),
             nonces: Nonces::default(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -103,6 +116,7 @@ impl<A: App> Shared<A> {
             runtime,
             inbox: Inbox::new(inbox),
             departure: Event::new(),
+            booked: Event::new(),
             state: Mutex::new(state),
             observers: Mutex::default(),
         }
@@ -126,6 +140,69 @@ impl<A: App> Shared<A> {
         })
     }
 
+    /// A connection is to be made.
+    pub(super) fn dial(&self, is_feeler: bool) -> Result<Key, DialError> {
+        let mut state = self.lock();
+        if state.stopped {
+            return Err(DialError::Stopped);
+        }
+        if is_feeler {
+            return Ok(state.registry.feel());
+        }
+        let most = self.config.outbound;
+        state.registry.dial().ok_or(DialError::Full { most })
+    }
+
+    /// A peer misbehaved: if that was too much, it is banned and cut off.
+    pub(super) fn misbehaved(&self, id: &PeerId, points: u32) -> Option<Duration> {
+        let banned = self
+            .lock()
+            .book
+            .misbehaved(id, points, self.runtime.now())?;
+        self.cut_peer(id, "banned for misbehaving");
+        Some(banned)
+    }
+
+    /// Cuts all connections of a peer.
+    pub(super) fn cut_peer(&self, id: &PeerId, reason: &str) {
+        let links: Vec<_> = {
+            let state = self.lock();
+            let keys = state.registry.connections_of(id);
+            let links = keys.iter().filter_map(|key| state.links.get(key));
+            links.cloned().collect()
+        };
+        for link in links {
+            link.cut(Code::CALM, reason);
+        }
+    }
+
+    /// Says goodbye to a peer, false if it is not there.
+    pub(super) fn disconnect(&self, id: &PeerId) -> bool {
+        let keys = self.lock().registry.connections_of(id);
+        for key in &keys {
+            self.retire(*key, true);
+        }
+        !keys.is_empty()
+    }
+
+    /// The connection that what is for a peer is sent on.
+    pub(super) fn writer(&self, id: &PeerId) -> Option<Arc<Link<A>>> {
+        let state = self.lock();
+        let key = state.registry.writer(id)?;
+        state.links.get(&key).cloned()
+    }
+
+    /// Says something to a peer, which is cut off if it has no room for it.
+    pub(super) fn notice(&self, id: &PeerId, notice: &Notice) {
+        let Some(link) = self.writer(id) else {
+            return;
+        };
+        if !link.notice(notice) {
+            link.cut(Code::TIMED_OUT, "the node takes notices too slowly");
+        }
+        link.peer.shared.signal.notify(usize::MAX);
+    }
+
     /// The other end of a connection has said who it is. Its place is no longer one of the pending.
     pub(super) fn enter(&self, key: Key, id: PeerId, instance: u64) -> Entrance {
         self.change(|state, aftermath| {
@@ -144,6 +221,7 @@ impl<A: App> Shared<A> {
         key: Key,
         introduction: Introduction<A::Hello>,
         connection: &Connection,
+        dialed: Option<&Endpoint>,
     ) -> Result<Arc<Link<A>>, Duplicate> {
         let now = self.runtime.now();
         let id = introduction.id;
@@ -153,7 +231,7 @@ impl<A: App> Shared<A> {
             }
             let opened = state.registry.open(key, now)?;
             if opened.ended.is_some() {
-                state.down(&id, aftermath);
+                state.down(&id, now, aftermath);
             }
             let known = state.peers.get(&id).filter(|_| !opened.is_new).cloned();
             let is_up = known.is_none();
@@ -167,6 +245,15 @@ impl<A: App> Shared<A> {
             });
             let link = Arc::new(Link::new(key, peer.clone(), connection.clone()));
             state.links.insert(key, Arc::clone(&link));
+            if is_up || dialed.is_some() {
+                let info = connection.info();
+                let remote = info.peer.as_ref().or(info.local.as_ref());
+                state.book.connected(id, dialed, remote, now);
+                let said = peer.introduction().endpoints.iter();
+                let said: Vec<String> = said.map(Endpoint::to_string).collect();
+                state.book.found(&id, &said, now);
+                aftermath.is_booked = true;
+            }
             if is_up {
                 state.peers.insert(id, peer.clone());
                 state.tell(NodeEvent::Up(peer), aftermath);
@@ -202,6 +289,7 @@ impl<A: App> Shared<A> {
 
     /// A connection has ended, or is to.
     pub(super) fn close(&self, key: Key) {
+        let now = self.runtime.now();
         self.change(|state, aftermath| {
             let id = state.registry.peer_of(key);
             let closed = state.registry.close(key);
@@ -210,7 +298,7 @@ impl<A: App> Shared<A> {
             let cut = closed.cut.iter().filter_map(|cut| state.links.get(cut));
             aftermath.cut.extend(cut.cloned());
             if let Some((id, _)) = closed.down {
-                state.down(&id, aftermath);
+                state.down(&id, now, aftermath);
             }
             if let Some(id) = id {
                 state.review(&id, aftermath);
@@ -272,6 +360,7 @@ impl<A: App> Shared<A> {
                 state.review_of(key, aftermath);
             }
             aftermath.departed = true;
+            aftermath.is_booked = true;
         });
     }
 
@@ -314,6 +403,9 @@ impl<A: App> Shared<A> {
         self.tell_observers();
         if aftermath.departed {
             self.departure.notify(usize::MAX);
+        }
+        if aftermath.is_booked {
+            self.booked.notify(usize::MAX);
         }
         aftermath.pass();
         result
@@ -368,9 +460,11 @@ impl<A: App> State<A> {
     }
 
     /// A session is over.
-    fn down(&mut self, id: &PeerId, aftermath: &mut Aftermath<A>) {
+    fn down(&mut self, id: &PeerId, now: Instant, aftermath: &mut Aftermath<A>) {
         if let Some(peer) = self.peers.remove(id) {
             peer.outbox().close();
+            self.book.disconnected(id, now);
+            aftermath.is_booked = true;
             aftermath.down.push(peer);
             self.tell(NodeEvent::Down(*id), aftermath);
         }
@@ -398,6 +492,7 @@ impl<A: App> Default for Aftermath<A> {
             dropped: Vec::new(),
             connections: Vec::new(),
             departed: false,
+            is_booked: false,
         }
     }
 }

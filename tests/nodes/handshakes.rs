@@ -8,7 +8,8 @@ use sessionwire::node::{
 };
 use sessionwire::transport::{MemoryStream, pipe};
 
-use super::stage::{SECOND, Stage, Talk, id, poll_once, told};
+use super::impostor::{Impostor, hello};
+use super::stage::{SECOND, Stage, Talk, id, poll_once, received, told};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -166,8 +167,16 @@ fn a_thousand_strangers_who_say_nothing_keep_no_honest_node_out() {
             stage.advance(MILLISECOND);
         }
     }
-    assert_eq!(node.occupancy().pending, 63, "the last honest one had a place");
-    let mut strangers = strangers.split_off(1000 - 60);
+    assert_eq!(
+        node.occupancy().pending,
+        63,
+        "the last honest one had a place"
+    );
+    let last = strangers.split_off(1000 - 63);
+    for stranger in &mut strangers {
+        assert!(has_ended(stranger), "it gave way");
+    }
+    let mut strangers = last;
     stage.advance(5 * SECOND);
     for stranger in &mut strangers {
         assert!(has_ended(stranger));
@@ -207,8 +216,6 @@ fn a_handshake_has_five_seconds_however_it_dawdles() {
     assert!(!has_ended(&mut mute));
     stage.advance(MILLISECOND);
     assert!(has_ended(&mut silent));
-    // The one that spoke is told, and has the time of a goodbye.
-    stage.advance(6 * SECOND);
     assert!(has_ended(&mut mute));
     assert_eq!(node.occupancy(), Occupancy::default());
 }
@@ -279,4 +286,37 @@ fn a_node_dials_twelve_others_and_no_more() {
     node.disconnect(&others[0].id());
     stage.advance(SECOND);
     stage.connect(&node, &others[12]);
+}
+
+#[test]
+fn what_is_no_handshake_is_no_node() {
+    let stage = Stage::default();
+    let node = stage.node(1);
+    let too_long = hello(id(2), &[0; 5000]);
+    let cut_short = hello(id(2), &[])[..40].to_vec();
+    for wrong in [vec![], vec![2], vec![9], too_long, cut_short] {
+        let mut impostor = Impostor::mute(&stage, &node);
+        impostor.say(wrong);
+        assert!(impostor.ended().is_some());
+        assert_eq!(node.occupancy(), Occupancy::default());
+    }
+    let mut impostor = Impostor::mute(&stage, &node);
+    impostor.say(hello(id(2), b"more than a string"));
+    let answer = impostor.hear().expect("a rejection");
+    assert_eq!(answer[..2], [1, 11], "undecodable");
+}
+
+#[test]
+fn nothing_but_an_answer_is_taken_before_the_handshake_is_over() {
+    let stage = Stage::default();
+    let node = stage.node(1);
+    let mut impostor = Impostor::mute(&stage, &node);
+    impostor.send(vec![0, 0, 5]);
+    impostor.say(hello(id(2), &[]));
+    assert!(node.peers().is_empty());
+    assert!(received(&node).is_empty());
+    impostor.say(vec![2]);
+    assert_eq!(received(&node).len(), 1, "it waited");
+    impostor.say(vec![2]);
+    assert!(impostor.ended().is_some(), "a second Ack is no notice");
 }

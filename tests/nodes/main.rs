@@ -17,7 +17,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod discovery;
 mod duplicates;
 mod handshakes;
+mod impostor;
 mod messages;
 mod stage;

@@ -104,9 +104,17 @@ impl Registry {
 
     /// A connection is to be made; none if there is no place for it.
     pub(crate) fn dial(&mut self) -> Option<Key> {
-        self.places
-            .dial()
-            .then(|| self.insert(Direction::Outbound, None))
+        let key = self.feel();
+        if self.places.dial(key) {
+            return Some(key);
+        }
+        self.close(key);
+        None
+    }
+
+    /// A connection is to be made only to see who answers: it takes no place.
+    pub(crate) fn feel(&mut self) -> Key {
+        self.insert(Direction::Outbound, None)
     }
 
     /// The other end has said who it is.

@@ -32,7 +32,7 @@ pub(super) struct Places {
     /// Each with its address.
     inbound: BTreeMap<Key, Option<Box<str>>>,
     pub(super) addresses: BTreeMap<Box<str>, usize>,
-    outbound: usize,
+    outbound: BTreeSet<Key>,
 }
 
 impl Places {
@@ -42,7 +42,7 @@ impl Places {
             pending: BTreeSet::new(),
             inbound: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            outbound: 0,
+            outbound: BTreeSet::new(),
         }
     }
 
@@ -58,10 +58,8 @@ impl Places {
         displaced
     }
 
-    pub(super) fn dial(&mut self) -> bool {
-        let is_free = self.outbound < self.limits.outbound;
-        self.outbound += usize::from(is_free);
-        is_free
+    pub(super) fn dial(&mut self, key: Key) -> bool {
+        self.outbound.len() < self.limits.outbound && self.outbound.insert(key)
     }
 
     /// A connection that came is with a peer now.
@@ -83,7 +81,7 @@ impl Places {
 
     pub(super) fn leave(&mut self, key: Key, direction: Direction) {
         if direction == Direction::Outbound {
-            self.outbound = self.outbound.saturating_sub(1);
+            self.outbound.remove(&key);
             return;
         }
         self.pending.remove(&key);
@@ -102,7 +100,7 @@ impl Places {
         Occupancy {
             pending: self.pending.len(),
             inbound: self.inbound.len(),
-            outbound: self.outbound,
+            outbound: self.outbound.len(),
         }
     }
 }
