@@ -1,7 +1,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::calls::Calls;
+#[cfg(feature = "tower")]
+use super::calls::Call;
+use super::calls::{CallOptions, Calls};
 use super::interface::Interface;
 use super::link::Link;
 
@@ -14,11 +16,15 @@ use super::link::Link;
 #[non_exhaustive]
 pub struct ClientConfig {
     calls_at_once: usize,
+    call_options: CallOptions,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { calls_at_once: 256 }
+        Self {
+            calls_at_once: 256,
+            call_options: CallOptions::default(),
+        }
     }
 }
 
@@ -32,12 +38,23 @@ impl ClientConfig {
         self.calls_at_once = calls.max(1);
         self
     }
+
+    /// The options of calls that are made without any. Default [`CallOptions::default`].
+    #[must_use]
+    pub fn call_options(mut self, options: CallOptions) -> Self {
+        self.call_options = options;
+        self
+    }
 }
 
 /// Asks a service and follows its topics, over a [`Link`]. A clone is another front end to the same.
 pub struct Client<I> {
     link: Link,
     calls: Calls,
+    call_options: CallOptions,
+    /// What `tower` has reserved for the next call of this handle.
+    #[cfg(feature = "tower")]
+    pub(super) reserved: Option<Call>,
     interface: PhantomData<fn() -> I>,
 }
 
@@ -52,12 +69,19 @@ impl<I: Interface> Client<I> {
         Self {
             link: link.clone(),
             calls: Calls::new(link, config.calls_at_once),
+            call_options: config.call_options,
+            #[cfg(feature = "tower")]
+            reserved: None,
             interface: PhantomData,
         }
     }
 
     pub(super) fn calls(&self) -> &Calls {
         &self.calls
+    }
+
+    pub(super) fn call_options(&self) -> CallOptions {
+        self.call_options
     }
 
     /// The link that it stands on.
@@ -71,6 +95,9 @@ impl<I> Clone for Client<I> {
         Self {
             link: self.link.clone(),
             calls: self.calls.clone(),
+            call_options: self.call_options,
+            #[cfg(feature = "tower")]
+            reserved: None,
             interface: PhantomData,
         }
     }

@@ -12,6 +12,8 @@ mod link;
 mod serve;
 mod service;
 
+#[cfg(feature = "tower")]
+pub use self::calls::FromTower;
 pub use self::calls::{CallError, CallLimits, CallOptions, Delivery, Loss};
 pub use self::client::{Client, ClientConfig};
 pub use self::fault::{Fault, FaultKind};
