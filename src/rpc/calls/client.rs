@@ -23,11 +23,12 @@ use crate::rpc::link::Link;
 use crate::runtime::Instant;
 
 impl<I: Interface> Client<I> {
-    /// Asks the service, and waits for its answer for 10 s.
+    /// Asks the service, and waits for its answer, as the
+    /// [options of the client](crate::rpc::ClientConfig::call_options) say: by default for 10 s.
     ///
     /// While the link has no connection, the call waits for the next one. When the connection is lost
-    /// before the answer is there, the call fails: the service may or may not have run it.
-    /// [`call_with`](Self::call_with) has other ways.
+    /// before the answer is there, the call fails by default: the service may or may not have run it.
+    /// [`Delivery`] has other ways.
     ///
     /// # Errors
     ///
@@ -39,7 +40,7 @@ impl<I: Interface> Client<I> {
     /// Dropping the future gives the call up: one that was not sent yet never is, otherwise the service
     /// is told, and drops its handler.
     pub async fn call(&self, request: &I::Request) -> Result<I::Response, CallError> {
-        self.call_with(request, CallOptions::default()).await
+        self.call_with(request, self.call_options()).await
     }
 
     /// Asks the service as the options say.
@@ -56,11 +57,8 @@ impl<I: Interface> Client<I> {
         request: &I::Request,
         options: CallOptions,
     ) -> Result<I::Response, CallError> {
-        let mut call = self.calls().begin(self.link(), I::NAME);
-        let deadline = call.deadline(options.deadline);
-        poll_fn(|context| call.poll_permit(context, Some(deadline))).await?;
-        call.submit(request, options.delivery, deadline)?;
-        poll_fn(|context| call.poll_answer(context)).await
+        let call = self.calls().begin(self.link(), I::NAME);
+        call.make(request, options).await
     }
 }
 
@@ -119,7 +117,7 @@ impl Drop for Front {
 }
 
 /// One call on its way. Dropping it gives back what it holds.
-pub(super) struct Call {
+pub(in crate::rpc) struct Call {
     front: Arc<Front>,
     holds: Holds,
 }
@@ -134,7 +132,19 @@ enum Holds {
 }
 
 impl Call {
-    pub(super) fn deadline(&self, time: Duration) -> Instant {
+    /// Makes the call, with the permit that it has or as soon as it has one.
+    pub(super) async fn make<Request: Serialize, Response: DeserializeOwned>(
+        mut self,
+        request: &Request,
+        options: CallOptions,
+    ) -> Result<Response, CallError> {
+        let deadline = self.deadline(options.deadline);
+        poll_fn(|context| self.poll_permit(context, Some(deadline))).await?;
+        self.submit(request, options.delivery, deadline)?;
+        poll_fn(|context| self.poll_answer(context)).await
+    }
+
+    fn deadline(&self, time: Duration) -> Instant {
         self.front.shared.runtime.now() + time.min(NEVER)
     }
 
@@ -165,7 +175,7 @@ impl Call {
     }
 
     /// Submits the request, with the permit.
-    pub(super) fn submit<Request: Serialize>(
+    fn submit<Request: Serialize>(
         &mut self,
         request: &Request,
         delivery: Delivery,
@@ -180,7 +190,7 @@ impl Call {
     }
 
     /// Ready with the answer, once.
-    pub(super) fn poll_answer<Response: DeserializeOwned>(
+    fn poll_answer<Response: DeserializeOwned>(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Response, CallError>> {

@@ -5,6 +5,8 @@
 
 mod permits;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
