@@ -179,6 +179,31 @@ fn tokio_and_async_std_understand_each_other() {
     assert_eq!(run("tokio_echo", &["say", &endpoint, "hello"]), "hello\n");
 }
 
+#[test]
+fn a_ticker_survives_the_kill_of_its_server() {
+    for endpoint in ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/prices"] {
+        let (server, endpoint) = serve("ticker", &["serve", endpoint]);
+        let watch = command("ticker", &["watch", &endpoint])
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut watch = Server(watch.unwrap());
+        let output = watch.0.stdout.take().unwrap();
+        let mut lines = BufReader::new(output).lines().map(Result::unwrap);
+        let mut wait_for = |start: &str| {
+            let found = lines.find(|line| line.starts_with(start));
+            assert!(found.is_some(), "no line {start:?} over {endpoint}");
+        };
+        wait_for("bread 3.");
+        wait_for("coffee 14.");
+        drop(server);
+        wait_for("connection lost");
+        let (_server, _) = serve("ticker", &["serve", &endpoint]);
+        wait_for("connected, for the 2. time");
+        wait_for("bread missed: nobody knows how many (Restarted)");
+        wait_for("bread 3.");
+    }
+}
+
 /// An example that runs until the test is over.
 struct Server {
     child: Child,
