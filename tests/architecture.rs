@@ -8,21 +8,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first; those of one group know nothing of each other.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["runtime"],
     &["transport"],
     &["codec"],
     &["mux"],
     &["session"],
-    &["rpc", "node"],
+    &["rpc"],
+    &["node"],
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 6] = [
+const SANS_IO: [&str; 10] = [
     "codec/",
     "mux/machine/",
     "mux/frame",
     "mux/input.rs",
+    "node/handshake/",
+    "node/inventory/",
+    "node/outbox/",
+    "node/registry/",
     "transport/websocket/frame/",
     "transport/websocket/output.rs",
 ];
