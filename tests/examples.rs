@@ -183,15 +183,9 @@ fn tokio_and_async_std_understand_each_other() {
 fn a_ticker_survives_the_kill_of_its_server() {
     for endpoint in ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/prices"] {
         let (server, endpoint) = serve("ticker", &["serve", endpoint]);
-        let watch = command("ticker", &["watch", &endpoint])
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut watch = Server(watch.unwrap());
-        let output = watch.0.stdout.take().unwrap();
-        let mut lines = BufReader::new(output).lines().map(Result::unwrap);
-        let mut wait_for = |start: &str| {
-            let found = lines.find(|line| line.starts_with(start));
-            assert!(found.is_some(), "no line {start:?} over {endpoint}");
+        let mut watch = start("ticker", &["watch", &endpoint]);
+        let mut wait_for = |beginning: &str| {
+            while !watch.line().starts_with(beginning) {}
         };
         wait_for("bread 3.");
         wait_for("coffee 14.");
@@ -205,21 +199,22 @@ fn a_ticker_survives_the_kill_of_its_server() {
 }
 
 /// An example that runs until the test is over.
-struct Server {
+struct Running {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
-impl Server {
+impl Running {
     /// The next line that it prints.
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
+        let count = self.output.read_line(&mut line).unwrap();
+        assert_ne!(count, 0, "it prints no more");
         line.trim().to_owned()
     }
 }
 
-impl Drop for Server {
+impl Drop for Running {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
@@ -227,18 +222,22 @@ impl Drop for Server {
 }
 
 /// Starts an example, answers where it says that it listens.
-fn serve(example: &str, arguments: &[&str]) -> (Server, String) {
-    let child = command(example, arguments).stdout(Stdio::piped()).spawn();
-    let mut child = child.expect("the example starts");
-    let output = child.stdout.take().expect("its output is piped");
-    let output = BufReader::new(output);
-    let mut server = Server { child, output };
+fn serve(example: &str, arguments: &[&str]) -> (Running, String) {
+    let mut server = start(example, arguments);
     let line = server.line();
     let endpoint = line.strip_prefix("listening on ");
     (
         server,
         endpoint.expect("it says where it listens").to_owned(),
     )
+}
+
+fn start(example: &str, arguments: &[&str]) -> Running {
+    let child = command(example, arguments).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("the example starts");
+    let output = child.stdout.take().expect("its output is piped");
+    let output = BufReader::new(output);
+    Running { child, output }
 }
 
 /// The answer to an HTTP request, headers and body.
