@@ -19,17 +19,18 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 16] = [
+const SANS_IO: [&str; 17] = [
     "codec/",
-    "mux/machine/",
     "mux/frame",
     "mux/input.rs",
+    "mux/machine/",
     "node/book/machine/",
     "node/handshake/",
     "node/inventory/",
     "node/outbox/",
     "node/registry/",
     "rpc/calls/machine/",
+    "rpc/calls/message.rs",
     "rpc/calls/window/",
     "rpc/link/backoff.rs",
     "rpc/topics/machine/",

@@ -130,6 +130,6 @@ impl<I: Interface> fmt::Debug for Client<I> {
             .debug_struct("Client")
             .field("interface", &I::NAME)
             .field("link", &self.link)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use super::topics::{self, TopicLimits};
 use crate::mux::Router;
 
 /// How much a service does at once, and what it remembers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct ServiceLimits {
     calls: CallLimits,
@@ -55,7 +55,7 @@ impl Router {
     ///     type Interface = Self;
     ///
     ///     async fn call(&self, _: Caller, number: u32) -> Result<u32, Fault> {
-    ///         number.checked_mul(2).ok_or(Fault::refused("too large"))
+    ///         number.checked_mul(2).ok_or_else(|| Fault::refused("too large"))
     ///     }
     /// }
     ///

@@ -1,10 +1,11 @@
 //! The caller's side of a call.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -139,9 +140,13 @@ impl Call {
         options: CallOptions,
     ) -> Result<Response, CallError> {
         let deadline = self.deadline(options.deadline);
-        poll_fn(|context| self.poll_permit(context, Some(deadline))).await?;
-        self.submit(request, options.delivery, deadline)?;
-        poll_fn(|context| self.poll_answer(context)).await
+        let outcome = poll_fn(|context| match self.holds {
+            Holds::Call(id) => self.poll_outcome(id, context),
+            _ => self.poll_submit(request, options.delivery, deadline, context),
+        });
+        let body = outcome.await?;
+        let max = self.front.shared.max_message();
+        codec::decode(&body, max).map_err(CallError::Undecodable)
     }
 
     fn deadline(&self, time: Duration) -> Instant {
@@ -174,40 +179,48 @@ impl Call {
         answer
     }
 
-    /// Submits the request, with the permit.
-    fn submit<Request: Serialize>(
+    /// Submits the request as soon as there is a permit, then waits for the outcome.
+    fn poll_submit<Request: Serialize>(
         &mut self,
         request: &Request,
         delivery: Delivery,
         deadline: Instant,
-    ) -> Result<(), CallError> {
+        context: &mut Context<'_>,
+    ) -> Poll<Outcome> {
+        if let Holds::Ticket(_) = self.holds {
+            ready!(self.poll_permit(context, Some(deadline)))?;
+        }
+        // Mostly there is a permit, and the machine is locked once for both. Otherwise the encoding is
+        // not kept: of calls that wait for permits there may be any number.
         let body = encode(request)?;
+        let (mut ticket, caller) = (None, || context.waker().clone());
+        let holds_permit = matches!(self.holds, Holds::Permit);
         self.holds = Holds::Nothing;
-        let submit =
-            |machine: &mut super::machine::Machine<_>| machine.submit(body, delivery, deadline);
-        self.holds = Holds::Call(self.front.shared.with(submit)?);
-        Ok(())
+        let submitted = self.front.shared.with(|machine| {
+            if !holds_permit {
+                match machine.reserve(&mut ticket, Some(deadline), caller) {
+                    None => return Ok(None),
+                    Some(reserved) => reserved?,
+                }
+            }
+            machine.submit(body, delivery, deadline, caller()).map(Some)
+        });
+        if let Some(id) = submitted? {
+            self.holds = Holds::Call(id);
+        } else if let Some(ticket) = ticket {
+            self.holds = Holds::Ticket(ticket);
+        }
+        Poll::Pending
     }
 
-    /// Ready with the answer, once.
-    fn poll_answer<Response: DeserializeOwned>(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Response, CallError>> {
-        let Holds::Call(id) = self.holds else {
-            return Poll::Pending;
-        };
+    /// Ready with the outcome, once.
+    fn poll_outcome(&mut self, id: u64, context: &mut Context<'_>) -> Poll<Outcome> {
         let caller = || context.waker().clone();
-        let outcome: Option<Outcome> = self.front.shared.with(|machine| machine.take(id, caller));
-        let Some(outcome) = outcome else {
-            return Poll::Pending;
-        };
-        self.holds = Holds::Nothing;
-        let decode = |body: Bytes| {
-            let max = self.front.shared.max_message();
-            codec::decode(&body, max).map_err(CallError::Undecodable)
-        };
-        Poll::Ready(outcome.and_then(decode))
+        let outcome = self.front.shared.with(|machine| machine.take(id, caller));
+        if outcome.is_some() {
+            self.holds = Holds::Nothing;
+        }
+        outcome.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -226,10 +239,24 @@ impl Drop for Call {
 /// Longer than any call takes, and short enough to be added to the time. About 68 years.
 const NEVER: Duration = Duration::from_secs(1 << 31);
 
-/// How long is judged when it is written, by the connection that there is then.
+thread_local! {
+    /// Where requests are encoded before their length is known.
+    static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// A request of up to so many bytes is copied out of the scratch buffer.
+const SMALL: usize = 4 * 1024;
+
+/// How long it may be is judged when it is written, by the connection that there is then.
 fn encode<Request: Serialize>(request: &Request) -> Result<Bytes, CallError> {
     let max = MaxMessageSize::new(MaxMessageSize::LARGEST).unwrap_or_default();
-    let mut buffer = BytesMut::new();
-    codec::encode(request, &mut buffer, max).map_err(CallError::Unencodable)?;
-    Ok(buffer.freeze())
+    let mut scratch = SCRATCH.take();
+    let encoded = codec::encode(request, &mut scratch, max);
+    if scratch.len() > SMALL {
+        return Ok(scratch.freeze());
+    }
+    let body = Bytes::copy_from_slice(&scratch);
+    scratch.clear();
+    SCRATCH.set(scratch);
+    encoded.map(|_| body).map_err(CallError::Unencodable)
 }

@@ -1,6 +1,7 @@
 //! Requests and answers: all calls of one client share one channel of each connection.
 
 mod client;
+mod conversation;
 mod error;
 mod keyed;
 mod limits;
@@ -8,6 +9,7 @@ mod machine;
 mod message;
 mod options;
 mod pump;
+mod running;
 mod serve;
 mod shared;
 #[cfg(feature = "tower")]

@@ -37,7 +37,10 @@ impl Desk {
         let reserved = self.machine.reserve(&mut None, Some(deadline), || 0);
         assert!(matches!(reserved, Some(Ok(()))));
         let body = Bytes::from_static(b"body");
-        self.machine.submit(body, delivery, deadline).unwrap()
+        let caller = self.machine.last_id + 1;
+        self.machine
+            .submit(body, delivery, deadline, caller)
+            .unwrap()
     }
 
     /// Writes what there is; requests by their ids, cancels by those below zero.
@@ -223,7 +226,7 @@ fn all_outcomes_are_bounded_by_the_permits() {
     desk.pass(10_000);
     assert!(desk.machine.reserve(&mut ticket, None, || 9).is_none());
     assert!(desk.error(first).is_not_run());
-    assert_eq!(desk.machine.take_told(), [9]);
+    assert_eq!(desk.machine.take_told(), [1, 2, 9]);
     let reserved = desk.machine.reserve(&mut ticket, None, || 9);
     assert!(matches!(reserved, Some(Ok(()))));
 }
