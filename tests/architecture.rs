@@ -18,13 +18,16 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 6] = [
+const SANS_IO: [&str; 9] = [
     "codec/",
     "mux/machine/",
     "mux/frame",
     "mux/input.rs",
     "transport/websocket/frame/",
     "transport/websocket/output.rs",
+    "rpc/calls/machine/",
+    "rpc/calls/message.rs",
+    "rpc/calls/window/",
 ];
 
 const NOT_IN_SANS_IO: [&str; 8] = [

@@ -2,7 +2,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::calls::Calls;
+#[cfg(feature = "tower")]
+use super::calls::Call;
+use super::calls::{CallOptions, Calls};
 use super::interface::Interface;
 use super::link::Link;
 use super::topics::Front;
@@ -17,6 +19,7 @@ use super::topics::Front;
 pub struct ClientConfig {
     calls_at_once: usize,
     subscriptions: usize,
+    call_options: CallOptions,
 }
 
 impl Default for ClientConfig {
@@ -24,6 +27,7 @@ impl Default for ClientConfig {
         Self {
             calls_at_once: 256,
             subscriptions: 1024,
+            call_options: CallOptions::default(),
         }
     }
 }
@@ -48,6 +52,13 @@ impl ClientConfig {
         self.subscriptions = subscriptions;
         self
     }
+
+    /// The options of calls that are made without any. Default [`CallOptions::default`].
+    #[must_use]
+    pub fn call_options(mut self, options: CallOptions) -> Self {
+        self.call_options = options;
+        self
+    }
 }
 
 /// Asks a service and follows its topics, over a [`Link`]. A clone is another front end to the same.
@@ -55,6 +66,10 @@ pub struct Client<I> {
     link: Link,
     calls: Calls,
     front: Arc<Front>,
+    call_options: CallOptions,
+    /// What `tower` has reserved for the next call of this handle.
+    #[cfg(feature = "tower")]
+    pub(super) reserved: Option<Call>,
     interface: PhantomData<fn() -> I>,
 }
 
@@ -70,12 +85,19 @@ impl<I: Interface> Client<I> {
             link: link.clone(),
             calls: Calls::new(link, config.calls_at_once),
             front: Front::new(link, config.subscriptions),
+            call_options: config.call_options,
+            #[cfg(feature = "tower")]
+            reserved: None,
             interface: PhantomData,
         }
     }
 
     pub(super) fn calls(&self) -> &Calls {
         &self.calls
+    }
+
+    pub(super) fn call_options(&self) -> CallOptions {
+        self.call_options
     }
 
     /// The link that it stands on.
@@ -94,6 +116,9 @@ impl<I> Clone for Client<I> {
             link: self.link.clone(),
             calls: self.calls.clone(),
             front: Arc::clone(&self.front),
+            call_options: self.call_options,
+            #[cfg(feature = "tower")]
+            reserved: None,
             interface: PhantomData,
         }
     }
@@ -105,6 +130,6 @@ impl<I: Interface> fmt::Debug for Client<I> {
             .debug_struct("Client")
             .field("interface", &I::NAME)
             .field("link", &self.link)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt;
 
 use bytes::{BufMut, BytesMut};
@@ -121,6 +122,12 @@ impl FaultKind {
                 }
             }
         }
+    }
+}
+
+impl From<Infallible> for Fault {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -13,6 +13,8 @@ mod serve;
 mod service;
 mod topics;
 
+#[cfg(feature = "tower")]
+pub use self::calls::FromTower;
 pub use self::calls::{CallError, CallLimits, CallOptions, Delivery, Loss};
 pub use self::client::{Client, ClientConfig};
 pub use self::fault::{Fault, FaultKind};

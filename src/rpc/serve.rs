@@ -6,7 +6,7 @@ use super::topics::{self, TopicLimits};
 use crate::mux::Router;
 
 /// How much a service does at once, and what it remembers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct ServiceLimits {
     calls: CallLimits,

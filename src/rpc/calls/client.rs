@@ -1,10 +1,11 @@
 //! The caller's side of a call.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,11 +24,12 @@ use crate::rpc::link::Link;
 use crate::runtime::Instant;
 
 impl<I: Interface> Client<I> {
-    /// Asks the service, and waits for its answer for 10 s.
+    /// Asks the service, and waits for its answer, as the
+    /// [options of the client](crate::rpc::ClientConfig::call_options) say: by default for 10 s.
     ///
     /// While the link has no connection, the call waits for the next one. When the connection is lost
-    /// before the answer is there, the call fails: the service may or may not have run it.
-    /// [`call_with`](Self::call_with) has other ways.
+    /// before the answer is there, the call fails by default: the service may or may not have run it.
+    /// [`Delivery`] has other ways.
     ///
     /// # Errors
     ///
@@ -39,7 +41,7 @@ impl<I: Interface> Client<I> {
     /// Dropping the future gives the call up: one that was not sent yet never is, otherwise the service
     /// is told, and drops its handler.
     pub async fn call(&self, request: &I::Request) -> Result<I::Response, CallError> {
-        self.call_with(request, CallOptions::default()).await
+        self.call_with(request, self.call_options()).await
     }
 
     /// Asks the service as the options say.
@@ -56,11 +58,8 @@ impl<I: Interface> Client<I> {
         request: &I::Request,
         options: CallOptions,
     ) -> Result<I::Response, CallError> {
-        let mut call = self.calls().begin(self.link(), I::NAME);
-        let deadline = call.deadline(options.deadline);
-        poll_fn(|context| call.poll_permit(context, Some(deadline))).await?;
-        call.submit(request, options.delivery, deadline)?;
-        poll_fn(|context| call.poll_answer(context)).await
+        let call = self.calls().begin(self.link(), I::NAME);
+        call.make(request, options).await
     }
 }
 
@@ -119,7 +118,7 @@ impl Drop for Front {
 }
 
 /// One call on its way. Dropping it gives back what it holds.
-pub(super) struct Call {
+pub(in crate::rpc) struct Call {
     front: Arc<Front>,
     holds: Holds,
 }
@@ -134,7 +133,23 @@ enum Holds {
 }
 
 impl Call {
-    pub(super) fn deadline(&self, time: Duration) -> Instant {
+    /// Makes the call, with the permit that it has or as soon as it has one.
+    pub(super) async fn make<Request: Serialize, Response: DeserializeOwned>(
+        mut self,
+        request: &Request,
+        options: CallOptions,
+    ) -> Result<Response, CallError> {
+        let deadline = self.deadline(options.deadline);
+        let outcome = poll_fn(|context| match self.holds {
+            Holds::Call(id) => self.poll_outcome(id, context),
+            _ => self.poll_submit(request, options.delivery, deadline, context),
+        });
+        let body = outcome.await?;
+        let max = self.front.shared.max_message();
+        codec::decode(&body, max).map_err(CallError::Undecodable)
+    }
+
+    fn deadline(&self, time: Duration) -> Instant {
         self.front.shared.runtime.now() + time.min(NEVER)
     }
 
@@ -164,40 +179,48 @@ impl Call {
         answer
     }
 
-    /// Submits the request, with the permit.
-    pub(super) fn submit<Request: Serialize>(
+    /// Submits the request as soon as there is a permit, then waits for the outcome.
+    fn poll_submit<Request: Serialize>(
         &mut self,
         request: &Request,
         delivery: Delivery,
         deadline: Instant,
-    ) -> Result<(), CallError> {
+        context: &mut Context<'_>,
+    ) -> Poll<Outcome> {
+        if let Holds::Ticket(_) = self.holds {
+            ready!(self.poll_permit(context, Some(deadline)))?;
+        }
+        // Mostly there is a permit, and the machine is locked once for both. Otherwise the encoding is
+        // not kept: of calls that wait for permits there may be any number.
         let body = encode(request)?;
+        let (mut ticket, caller) = (None, || context.waker().clone());
+        let holds_permit = matches!(self.holds, Holds::Permit);
         self.holds = Holds::Nothing;
-        let submit =
-            |machine: &mut super::machine::Machine<_>| machine.submit(body, delivery, deadline);
-        self.holds = Holds::Call(self.front.shared.with(submit)?);
-        Ok(())
+        let submitted = self.front.shared.with(|machine| {
+            if !holds_permit {
+                match machine.reserve(&mut ticket, Some(deadline), caller) {
+                    None => return Ok(None),
+                    Some(reserved) => reserved?,
+                }
+            }
+            machine.submit(body, delivery, deadline, caller()).map(Some)
+        });
+        if let Some(id) = submitted? {
+            self.holds = Holds::Call(id);
+        } else if let Some(ticket) = ticket {
+            self.holds = Holds::Ticket(ticket);
+        }
+        Poll::Pending
     }
 
-    /// Ready with the answer, once.
-    pub(super) fn poll_answer<Response: DeserializeOwned>(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Response, CallError>> {
-        let Holds::Call(id) = self.holds else {
-            return Poll::Pending;
-        };
+    /// Ready with the outcome, once.
+    fn poll_outcome(&mut self, id: u64, context: &mut Context<'_>) -> Poll<Outcome> {
         let caller = || context.waker().clone();
-        let outcome: Option<Outcome> = self.front.shared.with(|machine| machine.take(id, caller));
-        let Some(outcome) = outcome else {
-            return Poll::Pending;
-        };
-        self.holds = Holds::Nothing;
-        let decode = |body: Bytes| {
-            let max = self.front.shared.max_message();
-            codec::decode(&body, max).map_err(CallError::Undecodable)
-        };
-        Poll::Ready(outcome.and_then(decode))
+        let outcome = self.front.shared.with(|machine| machine.take(id, caller));
+        if outcome.is_some() {
+            self.holds = Holds::Nothing;
+        }
+        outcome.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -216,10 +239,24 @@ impl Drop for Call {
 /// Longer than any call takes, and short enough to be added to the time. About 68 years.
 const NEVER: Duration = Duration::from_secs(1 << 31);
 
-/// How long is judged when it is written, by the connection that there is then.
+thread_local! {
+    /// Where requests are encoded before their length is known.
+    static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// A request of up to so many bytes is copied out of the scratch buffer.
+const SMALL: usize = 4 * 1024;
+
+/// How long it may be is judged when it is written, by the connection that there is then.
 fn encode<Request: Serialize>(request: &Request) -> Result<Bytes, CallError> {
     let max = MaxMessageSize::new(MaxMessageSize::LARGEST).unwrap_or_default();
-    let mut buffer = BytesMut::new();
-    codec::encode(request, &mut buffer, max).map_err(CallError::Unencodable)?;
-    Ok(buffer.freeze())
+    let mut scratch = SCRATCH.take();
+    let encoded = codec::encode(request, &mut scratch, max);
+    if scratch.len() > SMALL {
+        return Ok(scratch.freeze());
+    }
+    let body = Bytes::copy_from_slice(&scratch);
+    scratch.clear();
+    SCRATCH.set(scratch);
+    encoded.map(|_| body).map_err(CallError::Unencodable)
 }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use event_listener::Event;
 
 use super::limits::CallLimits;
-use super::serve::{Answer, Handler, Outcome};
+use super::serve::{Answer, Handler, Outcome, guarded};
 use super::window::{Begin, Remembered, Window};
 use crate::codec::{self, MaxMessageSize};
 use crate::rpc::fault::{Fault, FaultKind};
@@ -34,6 +34,15 @@ pub(super) struct Present {
     keyed: Arc<Keyed>,
     runtime: SharedRuntime,
     client: u128,
+}
+
+/// A run of a call, which has an outcome even when it is dropped.
+struct Run {
+    keyed: Arc<Keyed>,
+    running: Arc<Running>,
+    runtime: SharedRuntime,
+    client: u128,
+    key: u128,
 }
 
 /// Which call is run, and under what conditions.
@@ -106,24 +115,44 @@ impl Present {
         mut handler: Handler<Outcome<S>>,
         context: &mut Context<'_>,
     ) {
-        let (keyed, client) = (Arc::clone(&self.keyed), self.client);
-        let clock = self.runtime.clone();
-        let finish = move |outcome: Outcome<S>| {
-            let outcome = outcome.and_then(|answer| encode(answer, terms.max));
-            keyed
-                .window()
-                .finish(clock.now(), client, terms.key, outcome.clone());
-            running.end(outcome);
+        let run = Run {
+            keyed: Arc::clone(&self.keyed),
+            running,
+            runtime: self.runtime.clone(),
+            client: self.client,
+            key: terms.key,
         };
+        let max = terms.max;
         if let Poll::Ready(outcome) = handler.as_mut().poll(context) {
-            return finish(outcome);
+            return run.end(outcome.and_then(|answer| encode(answer, max)));
         }
         let runtime = self.runtime.clone();
         self.runtime.spawn(Box::pin(async move {
             let left = terms.deadline.saturating_duration_since(runtime.now());
             let late = || Err(Fault::new(FaultKind::DeadlinePassed, ""));
-            finish(timeout(&*runtime, left, handler).await.unwrap_or_else(late));
+            let outcome = timeout(&*runtime, left, handler).await;
+            let outcome = outcome.unwrap_or_else(late);
+            run.end(outcome.and_then(|answer| encode(answer, max)));
         }));
+    }
+}
+
+impl Run {
+    fn end(&self, outcome: Remembered) {
+        let (now, answer) = (self.runtime.now(), outcome.clone());
+        self.keyed
+            .window()
+            .finish(now, self.client, self.key, answer);
+        self.running.end(outcome);
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.running.outcome.get().is_none() {
+            let reason = "the call was dropped before its end";
+            self.end(Err(Fault::new(FaultKind::KeyForgotten, reason)));
+        }
     }
 }
 
@@ -157,7 +186,7 @@ fn encode<Value: serde::Serialize>(answer: Answer<Value>, max: MaxMessageSize) -
         Answer::Body(body) => Ok(body),
         Answer::Value(value) => {
             let mut buffer = BytesMut::new();
-            match codec::encode(&value, &mut buffer, max) {
+            match guarded(|| codec::encode(&value, &mut buffer, max)) {
                 Ok(_) => Ok(buffer.freeze()),
                 Err(error) => Err(Fault::new(FaultKind::Unencodable, error.to_string())),
             }

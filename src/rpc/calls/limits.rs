@@ -25,10 +25,10 @@ impl Default for CallLimits {
     fn default() -> Self {
         Self {
             calls_at_once: 256,
-            longest_deadline: Duration::from_secs(5 * 60),
+            longest_deadline: Duration::from_mins(5),
             keys_per_client: 10_000,
             key_memory: 64 * 1024 * 1024,
-            key_time: Duration::from_secs(60),
+            key_time: Duration::from_mins(1),
             keyed_at_once: 4096,
         }
     }
@@ -50,7 +50,7 @@ impl CallLimits {
     /// a day.
     #[must_use]
     pub fn longest_deadline(mut self, time: Duration) -> Self {
-        self.longest_deadline = time.min(Duration::from_secs(24 * 60 * 60));
+        self.longest_deadline = time.min(Duration::from_hours(24));
         self
     }
 
@@ -75,7 +75,7 @@ impl CallLimits {
     /// How long the answer to an idempotent call is remembered. Default 60 s, at most a day.
     #[must_use]
     pub fn key_time(mut self, time: Duration) -> Self {
-        self.key_time = time.min(Duration::from_secs(24 * 60 * 60));
+        self.key_time = time.min(Duration::from_hours(24));
         self
     }
 

@@ -33,10 +33,10 @@ pub(super) fn start(shared: &Arc<Shared>, watch: LinkWatch, interface: &str) {
         })
         .await;
     }));
-    let timed = Arc::clone(shared);
+    let shared = Arc::clone(shared);
     runtime.spawn(Box::pin(async move {
         let mut timer = None;
-        poll_fn(|context| poll_clock(&timed, &mut timer, context)).await;
+        poll_fn(|context| poll_clock(&shared, &mut timer, context)).await;
     }));
 }
 

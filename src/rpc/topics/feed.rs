@@ -221,7 +221,7 @@ impl<T> fmt::Debug for Feed<T> {
             .field("cursor", &self.cursor())
             .field("followers", &self.followers())
             .field("limits", &self.limits)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

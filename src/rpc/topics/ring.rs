@@ -175,7 +175,7 @@ mod tests {
         let (mut ring, now) = ring(FeedLimits::default().age(second));
         push(&mut ring, "one", now);
         push(&mut ring, "two", now + second / 2);
-        ring.expire(now + second - Duration::from_nanos(1));
+        ring.expire(now + Duration::from_millis(999));
         assert_eq!(read(&ring, 0).0, 0);
         ring.expire(now + second);
         assert_eq!(read(&ring, 0).0, 1);

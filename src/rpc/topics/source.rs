@@ -27,8 +27,12 @@ struct State {
     waiting: FxHashMap<u64, Waiting>,
     next_ticket: u64,
     followers: usize,
-    closed: Option<Option<Fault>>,
+    closed: Option<Closed>,
 }
+
+/// The publisher's last word, if there is one.
+#[derive(Debug, Clone)]
+pub(super) struct Closed(pub(super) Option<Fault>);
 
 /// Who is to be told that there is more.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ pub(super) enum Step {
     /// What was there up to this place is gone.
     Gap(Cursor),
     Item(Cursor, Bytes),
-    Closed(Option<Fault>),
+    Closed(Closed),
 }
 
 /// What a follower does after it has read.
@@ -102,7 +106,7 @@ impl Source {
     /// Publishes no more; only the first word about it counts.
     pub(super) fn close(&self, fault: Option<Fault>) {
         let mut state = self.lock();
-        state.closed.get_or_insert(fault);
+        state.closed.get_or_insert(Closed(fault));
         let waiting = state.take_waiting();
         drop(state);
         Waiting::ring_all(waiting);
@@ -221,8 +225,8 @@ impl Follower {
             self.place = Cursor::new(self.place.origin(), sequence);
             steps.push(Step::Item(self.place, body.clone()));
         }
-        if let Some(fault) = &state.closed {
-            steps.push(Step::Closed(fault.clone()));
+        if let Some(closed) = &state.closed {
+            steps.push(Step::Closed(closed.clone()));
             return Next::Over;
         }
         let ticket = state.next_ticket;

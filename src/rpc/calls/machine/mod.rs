@@ -5,6 +5,8 @@
 
 mod permits;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -139,12 +141,13 @@ impl<W> Machine<W> {
         self.told.extend(self.permits.release());
     }
 
-    /// Takes on a call, for which there is a permit; answers its id.
+    /// Takes on a call, for which there is a permit; answers its id. The caller is told of its outcome.
     pub(super) fn submit(
         &mut self,
         body: Bytes,
         delivery: Delivery,
         deadline: Instant,
+        caller: W,
     ) -> Result<u64, CallError> {
         if let Some(error) = self.refusal() {
             self.release();
@@ -158,7 +161,7 @@ impl<W> Machine<W> {
             deadline,
             body,
             outcome: None,
-            caller: None,
+            caller: Some(caller),
         };
         self.calls.insert(id, call);
         self.queued.insert(id);

@@ -90,10 +90,9 @@ impl State {
             (Queued { .. } | Done, Event::Dropped) => Step::Forget,
             (Sent, Event::Dropped) => Step::CancelAndForget,
 
-            (Sent, Event::Written)
-            | (Queued { .. }, Event::Answer | Event::ChannelLost(_) | Event::ServiceRestarted)
-            | (Sent, Event::ServiceRestarted | Event::NotServed(..))
-            | (Queued { was_sent: true }, Event::NotServed(..))
+            (Queued { .. }, Event::Answer | Event::ChannelLost(_))
+            | (Queued { .. } | Sent, Event::ServiceRestarted | Event::NotServed(..))
+            | (Sent, Event::Written)
             | (Done, _) => Step::Stay,
         }
     }

@@ -195,3 +195,18 @@ fn an_answer_that_came_is_delivered_though_the_connection_is_gone() {
     drop(world.ends.take());
     assert!(call.as_mut().poll(&mut context).is_ready());
 }
+
+#[test]
+fn an_idempotent_call_that_panicked_is_not_run_again() {
+    let mut world = World::new();
+    world.connect();
+    for ask in [Ask::PanicLater, Ask::Echo(1)] {
+        let call = world.ask_with(ask, with(Delivery::Idempotent(KEY)));
+        world.settle();
+        let CallError::Fault(fault) = call.output().unwrap().unwrap_err() else {
+            panic!("a fault of the service");
+        };
+        assert_eq!(fault.kind(), FaultKind::Panicked);
+    }
+    assert_eq!(world.log.runs(1), 0);
+}

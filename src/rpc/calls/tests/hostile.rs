@@ -79,7 +79,7 @@ fn a_service_clamps_the_time_of_a_call() {
     let mut caller = Caller::greeted(&world);
     caller.say(&world, request(1, u32::MAX, &Ask::Wait(1)));
     caller.say(&world, request(u64::MAX, 0, &Ask::Wait(2)));
-    let five_minutes = Duration::from_secs(300);
+    let five_minutes = Duration::from_mins(5);
     let deadlines = world.log.deadlines.lock().unwrap().clone();
     assert_eq!(deadlines, [five_minutes, Duration::ZERO]);
     assert_eq!(caller.fault(&world), (u64::MAX, FaultKind::DeadlinePassed));

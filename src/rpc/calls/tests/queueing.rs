@@ -95,7 +95,7 @@ fn waiting_for_a_permit_ends_with_the_deadline() {
     let config = ClientConfig::default().calls_at_once(1);
     let mut world = World::with(&config, CallLimits::default());
     world.connect();
-    let long = CallOptions::default().deadline(Duration::from_secs(60));
+    let long = CallOptions::default().deadline(Duration::from_mins(1));
     let first = world.ask_with(Ask::Wait(1), long);
     let second = world.ask(Ask::Wait(2));
     world.advance(10_000);

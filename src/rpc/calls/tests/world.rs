@@ -181,7 +181,7 @@ impl World {
     /// The service forgets everything, as if its process had been started anew.
     pub(super) fn restart_service(&mut self) {
         let service = Answering(self.log.clone(), self.clock.clone());
-        self.router = Router::new().on_service_with(service, self.limits.clone());
+        self.router = Router::new().on_service_with(service, self.limits);
     }
 
     /// A new connection, served.

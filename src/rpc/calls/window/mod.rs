@@ -70,7 +70,7 @@ const CLIENT: usize = 1024;
 const KEY: usize = 256;
 
 /// So long is a client remembered that has no conversation.
-const ABSENCE: Duration = Duration::from_secs(10 * 60);
+const ABSENCE: Duration = Duration::from_mins(10);
 
 impl<R: Clone> Window<R> {
     pub(super) fn new(limits: CallLimits) -> Self {

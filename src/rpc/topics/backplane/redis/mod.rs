@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::lock::Mutex;
 use rustc_hash::FxHashMap;
 
-use self::reader::{AT_ONCE, Followed};
+use self::reader::{AT_ONCE, Entry, Followed};
 use self::resp::Reply;
 use self::wire::Wire;
 use super::Backplane;
@@ -235,7 +235,7 @@ impl Shared {
         key: &[u8],
         end: Cursor,
         limits: FeedLimits,
-    ) -> Result<Vec<(Cursor, Bytes)>, BackplaneError> {
+    ) -> Result<Vec<Entry>, BackplaneError> {
         let first = format!("{}-0", end.origin());
         let (mut last, mut bytes, mut newest) = (id(end), 0, Vec::new());
         loop {

@@ -12,6 +12,9 @@ use crate::rpc::topics::backplane::error::BackplaneError;
 use crate::rpc::topics::backplane::mirror::Mirror;
 use crate::rpc::topics::cursor::Cursor;
 
+/// An item, and the place behind it.
+pub(super) type Entry = (Cursor, Bytes);
+
 /// A topic that is followed, and up to where.
 #[derive(Debug)]
 pub(super) struct Followed {
@@ -72,7 +75,7 @@ impl Shared {
         }
     }
 
-    fn put(&self, key: &Bytes, entries: Vec<(Cursor, Bytes)>) {
+    fn put(&self, key: &Bytes, entries: Vec<Entry>) {
         let mirror = {
             let mut all = lock(&self.followed);
             let Some(followed) = all.get_mut(key) else {
@@ -147,7 +150,7 @@ async fn read_on(shared: &Shared) -> Result<(), BackplaneError> {
 const UNEXPECTED: BackplaneError = BackplaneError::Unexpected("entries that are none");
 
 /// What XREAD answers.
-fn streams(reply: &Reply) -> Result<Vec<(Bytes, Vec<(Cursor, Bytes)>)>, BackplaneError> {
+fn streams(reply: &Reply) -> Result<Vec<(Bytes, Vec<Entry>)>, BackplaneError> {
     let streams = match reply {
         Reply::Nothing => return Ok(Vec::new()),
         Reply::List(streams) => streams,
@@ -164,7 +167,7 @@ fn streams(reply: &Reply) -> Result<Vec<(Bytes, Vec<(Cursor, Bytes)>)>, Backplan
 }
 
 /// A list of entries: of each its id, and a list of a field and what is in it.
-pub(super) fn entries(reply: &Reply) -> Result<Vec<(Cursor, Bytes)>, BackplaneError> {
+pub(super) fn entries(reply: &Reply) -> Result<Vec<Entry>, BackplaneError> {
     let Reply::List(list) = reply else {
         return Err(UNEXPECTED);
     };

@@ -10,7 +10,7 @@ pub(super) enum Reply {
     Error(String),
     Integer(i64),
     Bytes(Bytes),
-    List(Vec<Reply>),
+    List(Vec<Self>),
     Nothing,
 }
 
