@@ -25,6 +25,10 @@ pub use self::link::{
 pub use self::serve::ServiceLimits;
 pub use self::service::{Caller, Service};
 pub use self::topics::{
-    Cursor, EndReason, Event, Feed, FeedLimits, GapReason, Lag, PublishError, SubscribeError,
-    SubscribeOptions, Subscription, TopicLimits, Topics,
+    Backplane, BackplaneError, Cursor, EndReason, Event, Feed, FeedLimits, GapReason, Lag,
+    LocalBackplane, Mirror, PublishError, SharedTopics, SubscribeError, SubscribeOptions,
+    Subscription, TopicLimits, Topics,
 };
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::topics::{RedisBackplane, RedisConfig};

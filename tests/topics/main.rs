@@ -12,4 +12,6 @@
 mod support;
 
 mod network;
+#[cfg(feature = "redis")]
+mod redis;
 mod stage;

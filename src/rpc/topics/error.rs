@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::backplane::BackplaneError;
 use super::event::EndReason;
 use crate::codec::CodecError;
 use crate::mux::Code;
@@ -61,7 +62,9 @@ impl From<EndReason> for SubscribeError {
     }
 }
 
-/// Why an item was not published. Nobody has seen it, and it took no number.
+/// Why an item was not published, or a topic not opened.
+///
+/// But for [`Backplane`](Self::Backplane), nobody has seen the item, and it took no number.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -72,6 +75,12 @@ pub enum PublishError {
     /// The feed was closed.
     #[error("the feed is closed")]
     Closed,
+    /// The feed shows what a backplane has: publish on its [`SharedTopics`](super::SharedTopics).
+    #[error("the feed shows what a backplane has, publish there")]
+    Mirror,
+    /// The backplane failed.
+    #[error("the backplane failed")]
+    Backplane(#[from] BackplaneError),
     /// There are as many topics as there may be: close some, or raise the limit.
     #[error("{limit} topics are open already, more are not allowed")]
     TooManyTopics {

@@ -99,7 +99,7 @@ impl FeedLimits {
         self
     }
 
-    fn largest_item(&self) -> MaxMessageSize {
+    pub(super) fn largest_item(&self) -> MaxMessageSize {
         let bytes = self.item_bytes.min(self.bytes);
         MaxMessageSize::new(bytes.min(MaxMessageSize::LARGEST)).unwrap_or_default()
     }
@@ -118,7 +118,15 @@ impl<T> Feed<T> {
 
     /// A feed that keeps so much, by the clock of `runtime`.
     pub fn with_runtime(limits: FeedLimits, runtime: SharedRuntime) -> Self {
-        let source = Source::new(limits, runtime);
+        Self::over(Source::new(limits, runtime, false), limits)
+    }
+
+    /// A feed whose items are numbered elsewhere.
+    pub(super) fn mirroring(limits: FeedLimits, runtime: SharedRuntime) -> Self {
+        Self::over(Source::new(limits, runtime, true), limits)
+    }
+
+    fn over(source: Arc<Source>, limits: FeedLimits) -> Self {
         Self {
             handle: Arc::new(Handle { source }),
             limits,
@@ -213,7 +221,7 @@ impl<T> fmt::Debug for Feed<T> {
             .field("cursor", &self.cursor())
             .field("followers", &self.followers())
             .field("limits", &self.limits)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 //! it goes on from there. What was lost meanwhile is counted and said in its place: an
 //! [`Event::Gap`].
 
+mod backplane;
 mod cursor;
 mod doorbell;
 mod error;
@@ -23,6 +24,10 @@ mod subscription;
 mod tests;
 mod wire;
 
+pub use self::backplane::{Backplane, BackplaneError, LocalBackplane, Mirror, SharedTopics};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::backplane::{RedisBackplane, RedisConfig};
 pub use self::cursor::Cursor;
 pub use self::error::{PublishError, SubscribeError};
 pub use self::event::{EndReason, Event, GapReason};

@@ -72,9 +72,13 @@ async fn converse(
     runtime: &SharedRuntime,
 ) {
     loop {
-        poll_fn(|_| match shared.with(|machine| machine.needs().0) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        poll_fn(|_| {
+            let (is_wanted, _) = shared.with(|machine| machine.needs());
+            if is_wanted {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
         let channel = match connection.open_raw(protocol).await {

@@ -43,7 +43,7 @@ impl Ring {
     }
 
     /// The place before the oldest item that is kept.
-    fn begin(&self) -> Cursor {
+    pub(super) fn begin(&self) -> Cursor {
         let kept = self.items.len() as u64;
         Cursor::new(self.origin, self.newest.saturating_sub(kept))
     }
@@ -59,6 +59,29 @@ impl Ring {
         }
         self.expire(now);
         self.end()
+    }
+
+    /// Begins at a place, with nothing before it.
+    pub(super) fn restart(&mut self, place: Cursor) {
+        self.origin = place.origin();
+        self.newest = place.sequence();
+        self.items.clear();
+        self.bytes = 0;
+    }
+
+    /// Adds an item that was numbered elsewhere, unless it was there already. Nothing is kept from
+    /// before a hole.
+    pub(super) fn put(&mut self, cursor: Cursor, body: Bytes, now: Instant) -> bool {
+        let before = cursor.sequence().saturating_sub(1);
+        let is_known = cursor.origin() == self.origin;
+        if is_known && cursor.sequence() <= self.newest {
+            return false;
+        }
+        if !is_known || before > self.newest {
+            self.restart(Cursor::new(cursor.origin(), before));
+        }
+        self.push(body, now);
+        true
     }
 
     /// Lets go of what is too old.
@@ -152,12 +175,27 @@ mod tests {
         let (mut ring, now) = ring(FeedLimits::default().age(second));
         push(&mut ring, "one", now);
         push(&mut ring, "two", now + second / 2);
-        ring.expire(now + second - Duration::from_nanos(1));
+        ring.expire(now + Duration::from_millis(999));
         assert_eq!(read(&ring, 0).0, 0);
         ring.expire(now + second);
         assert_eq!(read(&ring, 0).0, 1);
         ring.expire(now + 2 * second);
         assert_eq!(read(&ring, 0), (2, vec![]));
+    }
+
+    #[test]
+    fn items_that_were_numbered_elsewhere_keep_their_numbers() {
+        let (mut ring, now) = ring(FeedLimits::default());
+        let mut put = |origin, sequence| {
+            let is_new = ring.put(Cursor::new(origin, sequence), Bytes::new(), now);
+            (is_new, ring.begin(), ring.end())
+        };
+        let place = Cursor::new;
+        assert_eq!(put(8, 5), (true, place(8, 4), place(8, 5)));
+        assert_eq!(put(8, 6), (true, place(8, 4), place(8, 6)));
+        assert_eq!(put(8, 6), (false, place(8, 4), place(8, 6)));
+        assert_eq!(put(8, 9), (true, place(8, 8), place(8, 9)));
+        assert_eq!(put(9, 1), (true, place(9, 0), place(9, 1)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use super::cursor::Cursor;
 use super::doorbell::Doorbell;
 use super::event::GapReason;
-use super::source::{Follower, Next, Source, Step};
+use super::source::{Closed, Follower, Next, Source, Step};
 use super::wire::{FromClient, FromServer, WireError};
 use crate::codec::{self, MaxMessageSize};
 use crate::mux::{ChannelError, Code, Connection, Place, RawReceiver, RawSender, Router};
@@ -456,7 +456,7 @@ impl Outgoing {
                 let item = Some((id, cursor));
                 self.messages.push_back(Message { encoded, item });
             }
-            Step::Closed(fault) => self.push(&FromServer::Ended { id, fault }),
+            Step::Closed(Closed(fault)) => self.push(&FromServer::Ended { id, fault }),
         }
     }
 

@@ -50,14 +50,13 @@ impl Shared {
         number: u64,
         act: impl FnOnce(&mut Machine) -> Option<T>,
     ) -> Poll<T> {
-        let (found, before) =
-            Self::with_state(self.lock(), |state| match act(&mut state.machine) {
-                Some(found) => (Poll::Ready(found), None),
-                None => {
-                    let waker = context.waker().clone();
-                    (Poll::Pending, state.readers.insert(number, waker))
-                }
-            });
+        let (found, before) = Self::with_state(self.lock(), |state| {
+            if let Some(found) = act(&mut state.machine) {
+                return (Poll::Ready(found), None);
+            }
+            let waker = context.waker().clone();
+            (Poll::Pending, state.readers.insert(number, waker))
+        });
         drop(before);
         found
     }

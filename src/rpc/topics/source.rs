@@ -15,6 +15,8 @@ use crate::runtime::SharedRuntime;
 #[derive(Debug)]
 pub(super) struct Source {
     state: Mutex<State>,
+    /// Its items are numbered elsewhere.
+    is_mirror: bool,
     runtime: SharedRuntime,
 }
 
@@ -25,11 +27,16 @@ struct State {
     waiting: FxHashMap<u64, Waiting>,
     next_ticket: u64,
     followers: usize,
-    closed: Option<Option<Fault>>,
+    closed: Option<Closed>,
 }
 
+/// The publisher's last word, if there is one.
+#[derive(Debug, Clone)]
+pub(super) struct Closed(pub(super) Option<Fault>);
+
+/// Who is to be told that there is more.
 #[derive(Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     bell: Arc<Doorbell>,
     id: u64,
 }
@@ -48,7 +55,7 @@ pub(super) enum Step {
     /// What was there up to this place is gone.
     Gap(Cursor),
     Item(Cursor, Bytes),
-    Closed(Option<Fault>),
+    Closed(Closed),
 }
 
 /// What a follower does after it has read.
@@ -66,8 +73,9 @@ const ITEMS_AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: usize = 16 * 1024;
 
 impl Source {
-    pub(super) fn new(limits: FeedLimits, runtime: SharedRuntime) -> Arc<Self> {
+    pub(super) fn new(limits: FeedLimits, runtime: SharedRuntime, is_mirror: bool) -> Arc<Self> {
         Arc::new(Self {
+            is_mirror,
             state: Mutex::new(State {
                 ring: Ring::new(rand::random(), limits),
                 waiting: FxHashMap::default(),
@@ -80,21 +88,28 @@ impl Source {
     }
 
     pub(super) fn publish(&self, body: Bytes) -> Result<Cursor, PublishError> {
+        if self.is_mirror {
+            return Err(PublishError::Mirror);
+        }
         let now = self.runtime.now();
         let mut state = self.lock();
         if state.closed.is_some() {
             return Err(PublishError::Closed);
         }
         let cursor = state.ring.push(body, now);
-        Self::ring_bells(state);
+        let waiting = state.take_waiting();
+        drop(state);
+        Waiting::ring_all(waiting);
         Ok(cursor)
     }
 
     /// Publishes no more; only the first word about it counts.
     pub(super) fn close(&self, fault: Option<Fault>) {
         let mut state = self.lock();
-        state.closed.get_or_insert(fault);
-        Self::ring_bells(state);
+        state.closed.get_or_insert(Closed(fault));
+        let waiting = state.take_waiting();
+        drop(state);
+        Waiting::ring_all(waiting);
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -126,19 +141,40 @@ impl Source {
         }
     }
 
-    fn ring_bells(mut state: MutexGuard<'_, State>) {
-        if state.waiting.is_empty() {
-            return;
+    /// Begins at a place that was set elsewhere.
+    pub(super) fn begin(&self, place: Cursor) -> Vec<Waiting> {
+        let mut state = self.lock();
+        state.ring.restart(place);
+        state.take_waiting()
+    }
+
+    /// Adds an item that was numbered elsewhere.
+    pub(super) fn put(&self, cursor: Cursor, body: Bytes) -> Vec<Waiting> {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        if state.closed.is_some() || !state.ring.put(cursor, body, now) {
+            return Vec::new();
         }
-        let waiting: Vec<Waiting> = state.waiting.drain().map(|(_, waiting)| waiting).collect();
-        drop(state);
-        for Waiting { bell, id } in waiting {
-            bell.ring(id);
-        }
+        state.take_waiting()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_waiting(&mut self) -> Vec<Waiting> {
+        self.waiting.drain().map(|(_, waiting)| waiting).collect()
+    }
+}
+
+impl Waiting {
+    /// To be called without a lock.
+    pub(super) fn ring_all(all: Vec<Self>) {
+        for Self { bell, id } in all {
+            bell.ring(id);
+        }
     }
 }
 
@@ -189,8 +225,8 @@ impl Follower {
             self.place = Cursor::new(self.place.origin(), sequence);
             steps.push(Step::Item(self.place, body.clone()));
         }
-        if let Some(fault) = &state.closed {
-            steps.push(Step::Closed(fault.clone()));
+        if let Some(closed) = &state.closed {
+            steps.push(Step::Closed(closed.clone()));
             return Next::Over;
         }
         let ticket = state.next_ticket;

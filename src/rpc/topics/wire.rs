@@ -225,9 +225,10 @@ impl FromServer {
             }
             ENDED => Ok(Self::Ended {
                 id,
-                fault: match input.is_empty() {
-                    true => None,
-                    false => Some(Fault::take(input)?),
+                fault: if input.is_empty() {
+                    None
+                } else {
+                    Some(Fault::take(input)?)
                 },
             }),
             UNSUBSCRIBED => {

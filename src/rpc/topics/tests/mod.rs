@@ -5,6 +5,7 @@ mod lagging;
 mod resuming;
 mod rules;
 mod sharing;
+mod spreading;
 mod world;
 
 use std::sync::Arc;

@@ -133,8 +133,8 @@ impl World {
     fn drive(&mut self, driver: Driver) {
         let (handle, registration) = AbortHandle::new_pair();
         self.drivers.push(handle);
-        let driven = Abortable::new(driver, registration);
-        self.clock.spawn(Box::pin(driven.map(|_| ())));
+        let abortable = Abortable::new(driver, registration);
+        self.clock.spawn(Box::pin(abortable.map(|_| ())));
     }
 
     /// Cuts the connection as a killed process does, and tells the link.
