@@ -209,8 +209,7 @@ impl Book {
             if !self.is_own(endpoint) {
                 let location = Location::of(endpoint);
                 let source = location.group.clone();
-                self.addresses
-                    .add(endpoint.clone(), location, &source, now);
+                self.addresses.add(endpoint.clone(), location, &source, now);
             }
             self.answered_at(endpoint, peer, now);
             match self.addresses.get_mut(endpoint) {
@@ -226,7 +225,7 @@ impl Book {
             remote,
             location,
             since: now,
-            exchange: Exchange::default(),
+            exchange: Exchange::new(now),
         };
         self.peers.insert(peer, connected);
         self.changed();

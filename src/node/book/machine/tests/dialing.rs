@@ -211,7 +211,7 @@ fn an_outbound_peer_is_exchanged_when_there_is_another() {
     book.found(&peer(7), &[address(1).to_string()], now);
     assert_eq!(dials(&mut book, now).len(), 1);
     dialed(&mut book, 1, &address(1), now);
-    let drops = |book: &mut super::Book, now| {
+    let drops = |book: &mut Book, now| {
         let actions: Vec<_> = std::iter::from_fn(|| book.poll(now)).collect();
         let drop = BookAction::Drop { peer: peer(1) };
         actions.into_iter().filter(|it| *it == drop).count()
