@@ -206,9 +206,11 @@ impl Book {
         }
         let dialed = dialed.map(|endpoint| {
             self.end_dial(endpoint);
-            let own = Location::of(endpoint);
-            let source = own.group.clone();
-            self.addresses.add(endpoint.clone(), own, &source, now);
+            if !self.is_own(endpoint) {
+                let location = Location::of(endpoint);
+                let source = location.group.clone();
+                self.addresses.add(endpoint.clone(), location, &source, now);
+            }
             self.answered_at(endpoint, peer, now);
             match self.addresses.get_mut(endpoint) {
                 Some(entry) => {
@@ -223,7 +225,7 @@ impl Book {
             remote,
             location,
             since: now,
-            exchange: Exchange::default(),
+            exchange: Exchange::new(now),
         };
         self.peers.insert(peer, connected);
         self.changed();

@@ -10,6 +10,9 @@ use crate::node::book::location::Location;
 use crate::runtime::Instant;
 use crate::transport::Endpoint;
 
+/// What is told of a book that is so small that a quarter of it would keep its network small.
+const FEWEST_ADDRESSES: usize = 8;
+
 impl Book {
     /// A peer said where it can be dialled itself: answers how many of the addresses are news.
     ///
@@ -20,7 +23,8 @@ impl Book {
         self.learn(peer, addresses, seen.as_ref(), now)
     }
 
-    /// A peer asks for addresses: answers those to send it, 250 and a quarter of the book at most.
+    /// A peer asks for addresses: answers those to send it, 250 and a quarter of the book at most, or
+    /// 8 of a small one.
     ///
     /// # Errors
     ///
@@ -90,7 +94,8 @@ impl Book {
         for bucket in &mut buckets {
             bucket.shuffle(&mut self.random);
         }
-        let most = self.addresses.len().div_ceil(4).min(MOST_ADDRESSES);
+        let quarter = self.addresses.len().div_ceil(4);
+        let most = quarter.clamp(FEWEST_ADDRESSES, MOST_ADDRESSES);
         let deepest = buckets.iter().map(Vec::len).max().unwrap_or(0);
         let in_turn = (0..deepest).flat_map(|depth| {
             let at_depth = move |bucket: &Vec<usize>| bucket.get(depth).copied();
