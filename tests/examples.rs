@@ -5,7 +5,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -149,6 +150,26 @@ fn two_nodes_are_client_and_server_of_each_other() {
 }
 
 #[test]
+fn nodes_that_know_one_address_find_each_other_over_two_transports() {
+    let ann = Member::join("ann", &["--listen", "tcp://127.0.0.1:0"]);
+    let at = ann.endpoint();
+    let bob = Member::join("bob", &["--listen", "ws://127.0.0.1:0", "--peer", &at]);
+    let at = bob.endpoint();
+    let cyd = Member::join("cyd", &["--listen", "tcp://127.0.0.1:0", "--peer", &at]);
+    let at = cyd.endpoint();
+    let dan = Member::join("dan", &["--peer", &at, "--picture"]);
+    while dan.line() != "4 nodes, 6 connections" {}
+    for (speaker, text) in [(&ann, "ann: hello"), (&bob, "bob: hello")] {
+        writeln!(&speaker.input, "hello").unwrap();
+        for listener in [&ann, &bob, &cyd] {
+            if !std::ptr::eq(listener, speaker) {
+                assert_eq!(listener.line(), text, "each hears it once");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_tunnel_carries_both_directions_and_their_ends() {
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = target.local_addr().unwrap().to_string();
@@ -200,9 +221,12 @@ fn a_ticker_survives_the_kill_of_its_server() {
 
 /// An example that runs until the test is over.
 struct Running {
-    child: Child,
     output: BufReader<ChildStdout>,
+    _process: Process,
 }
+
+/// Killed when it is dropped.
+struct Process(Child);
 
 impl Running {
     /// The next line that it prints.
@@ -214,10 +238,49 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// One of those who chat.
+struct Member {
+    input: ChildStdin,
+    lines: mpsc::Receiver<String>,
+    _process: Process,
+}
+
+impl Member {
+    fn join(name: &str, arguments: &[&str]) -> Self {
+        let mut command = command("gossip", arguments);
+        command.args(["--name", name]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = Process(child.expect("the example starts"));
+        let input = process.0.stdin.take().expect("its input is piped");
+        let output = process.0.stdout.take().expect("its output is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+            while lines.next().is_some_and(|line| sender.send(line).is_ok()) {}
+        });
+        Self {
+            input,
+            lines,
+            _process: process,
+        }
+    }
+
+    /// The next line that it prints. Who misses somebody asks again after 35 s.
+    fn line(&self) -> String {
+        self.lines.recv_timeout(3 * PATIENCE).unwrap()
+    }
+
+    fn endpoint(&self) -> String {
+        let line = self.line();
+        let endpoint = line.strip_prefix("listening on ");
+        endpoint.expect("it says where it listens").to_owned()
     }
 }
 
@@ -234,10 +297,12 @@ fn serve(example: &str, arguments: &[&str]) -> (Running, String) {
 
 fn start(example: &str, arguments: &[&str]) -> Running {
     let child = command(example, arguments).stdout(Stdio::piped()).spawn();
-    let mut child = child.expect("the example starts");
-    let output = child.stdout.take().expect("its output is piped");
-    let output = BufReader::new(output);
-    Running { child, output }
+    let mut process = Process(child.expect("the example starts"));
+    let output = process.0.stdout.take().expect("its output is piped");
+    Running {
+        output: BufReader::new(output),
+        _process: process,
+    }
 }
 
 /// The answer to an HTTP request, headers and body.

@@ -80,10 +80,12 @@ impl BookConfig {
         self
     }
 
-    /// How often to ask one of the outbound peers for addresses. Default 30 s.
+    /// How often to ask one of the outbound peers for addresses, the first a second after it is
+    /// connected. Default 30 s.
     ///
-    /// A node that lacks outbound peers and knows of nobody to dial does not wait for it. However
-    /// that be, one peer is asked every 35 s at most, for peers answer every 30 s.
+    /// A node that lacks outbound peers and knows of nobody to dial does not wait for it, and asks
+    /// those too that have dialled it. However that be, one peer is asked every 35 s at most, for
+    /// peers answer every 30 s.
     #[must_use]
     pub fn ask_interval(mut self, time: Duration) -> Self {
         self.ask_interval = time.clamp(SHORTEST, NEVER);

@@ -12,13 +12,13 @@ use crate::runtime::{Instant, MaybeSend, MaybeSync};
 
 /// Where a [`Book`] is kept between two runs of a program.
 ///
-/// Its methods may block: they are called on a thread of their own, one at a time.
+/// [`save`](Self::save) may block: it is called on a thread of its own.
 pub trait Store: fmt::Debug + MaybeSend + MaybeSync + 'static {
     /// What was saved last and not set aside; `None` if there is nothing.
     ///
     /// # Errors
     ///
-    /// As reading says; the book is then not used, so that it is not overwritten either.
+    /// As reading says; a node then begins with an empty book.
     fn load(&self) -> io::Result<Option<Vec<u8>>>;
 
     /// Saves a book in place of the one before.
@@ -58,15 +58,20 @@ pub trait Store: fmt::Debug + MaybeSend + MaybeSync + 'static {
 /// # std::fs::remove_dir_all(&folder)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,
+    /// Of two that save, one waits for the other.
+    saving: Mutex<()>,
 }
 
 impl FileStore {
     /// A store in the file of that name, which need not be there yet; its folder must.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            saving: Mutex::default(),
+        }
     }
 
     /// The file's name.
@@ -92,6 +97,7 @@ impl Store for FileStore {
     }
 
     fn save(&self, snapshot: &[u8]) -> io::Result<()> {
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.beside(NEXT);
         write(&next, snapshot)?;
         // Ended here or between these two, the previous one is loaded.
@@ -302,7 +308,7 @@ mod tests {
             assert_eq!(reopened(&store), addresses);
         }
         assert_eq!(folder.names(), ["book", "book.previous"]);
-        block_on(save(Arc::new(store.clone()), snapshot(9))).unwrap();
+        block_on(save(Arc::new(folder.store()), snapshot(9))).unwrap();
         assert_eq!(reopened(&store), 9);
     }
 

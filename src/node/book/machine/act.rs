@@ -3,7 +3,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use super::{Book, Dial, DialFailure};
+use super::{Book, Dial, DialFailure, Peer};
 use crate::node::PeerId;
 use crate::runtime::Instant;
 use crate::transport::Endpoint;
@@ -99,35 +99,41 @@ impl Book {
 
     /// When there is a peer to be asked.
     fn next_question(&self, now: Instant) -> Option<Instant> {
-        self.peers
-            .values()
-            .filter(|peer| peer.dialed.is_some())
-            .filter_map(|peer| peer.exchange.may_be_asked_at(now))
-            .min()
-            .map(|at| {
-                if self.is_hungry(now) {
-                    at
-                } else {
-                    at.max(self.asking.at())
-                }
-            })
-    }
-
-    /// Whether it knows of nobody to dial although it lacks outbound peers.
-    fn is_hungry(&self, now: Instant) -> bool {
-        self.wants_outbound() && self.nobody_until.is_some_and(|until| until > now)
+        let ready = self
+            .to_ask(now)
+            .filter_map(|(_, peer)| peer.exchange.may_be_asked_at());
+        let asking = if self.is_hungry(now) {
+            now
+        } else {
+            self.asking.at()
+        };
+        ready.min().map(|at| at.max(asking))
     }
 
     fn poll_ask(&mut self, now: Instant) -> Option<BookAction> {
         if self.asking.at() > now && !self.is_hungry(now) {
             return None;
         }
-        let peers = self.peers.iter().filter(|(_, peer)| peer.dialed.is_some());
-        let ready = peers.filter(|(_, peer)| peer.exchange.may_be_asked(now));
-        let peer = one_of(&mut self.random, ready.map(|(id, _)| *id))?;
+        let ready = self
+            .to_ask(now)
+            .filter(|(_, peer)| peer.exchange.may_be_asked(now));
+        let ready: Vec<PeerId> = ready.map(|(id, _)| *id).collect();
+        let peer = one_of(&mut self.random, ready.into_iter())?;
         self.asking.restart(now);
         self.peers.get_mut(&peer)?.exchange.ask(now);
         Some(BookAction::Ask { peer })
+    }
+
+    /// The outbound peers, whom this node has chosen itself; in need, all.
+    fn to_ask(&self, now: Instant) -> impl Iterator<Item = (&PeerId, &Peer)> {
+        let is_hungry = self.is_hungry(now);
+        let peers = self.peers.iter();
+        peers.filter(move |(_, peer)| is_hungry || peer.dialed.is_some())
+    }
+
+    /// Whether it knows of nobody to dial although it lacks outbound peers.
+    fn is_hungry(&self, now: Instant) -> bool {
+        self.wants_outbound() && self.nobody_until.is_some_and(|until| until > now)
     }
 
     fn poll_push(&mut self, now: Instant) -> Option<BookAction> {

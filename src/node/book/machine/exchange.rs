@@ -11,6 +11,9 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// How often a peer is asked at most: what is late on the way one time is not too soon the next.
 pub(in crate::node::book) const PATIENT: Duration = Duration::from_secs(35);
 
+/// How long a peer is connected before it is asked: one that has just begun soon knows more.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// What a peer did that it may not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -56,8 +59,9 @@ impl Breach {
 }
 
 /// Who asked whom for addresses, of one peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Exchange {
+    since: Instant,
     /// When the peer was asked last.
     asked_at: Option<Instant>,
     /// It owes the answer, however late that comes.
@@ -71,14 +75,26 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn may_be_asked(&self, now: Instant) -> bool {
-        !self.is_owed && is_over(self.asked_at, PATIENT, now)
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            asked_at: None,
+            is_owed: false,
+            question_at: None,
+            pushed_at: None,
+            push_at: None,
+        }
     }
 
     /// When it may be asked, if that is only a matter of time.
-    pub(super) fn may_be_asked_at(&self, now: Instant) -> Option<Instant> {
-        let at = self.asked_at.map_or(now, |asked| asked + PATIENT);
+    pub(super) fn may_be_asked_at(&self) -> Option<Instant> {
+        let first = self.since + SETTLING;
+        let at = self.asked_at.map_or(first, |asked| asked + PATIENT);
         (!self.is_owed).then_some(at)
+    }
+
+    pub(super) fn may_be_asked(&self, now: Instant) -> bool {
+        self.may_be_asked_at().is_some_and(|at| at <= now)
     }
 
     /// The peer is asked.
@@ -151,20 +167,21 @@ mod tests {
     #[test]
     fn a_question_has_one_answer_however_late() {
         let start = Instant::now();
-        let mut exchange = Exchange::default();
+        let mut exchange = Exchange::new(start);
+        assert_eq!(exchange.may_be_asked_at(), Some(start + SECOND));
         assert_eq!(exchange.answer(0), Err(Breach::Unasked));
         exchange.ask(start);
         assert!(!exchange.may_be_asked(start + 1000 * SECOND), "it is owed");
         assert_eq!(exchange.answer(250), Ok(()));
         assert_eq!(exchange.answer(1), Err(Breach::Unasked));
         assert!(!exchange.may_be_asked(start + 34 * SECOND));
-        assert_eq!(exchange.may_be_asked_at(start), Some(start + 35 * SECOND));
+        assert_eq!(exchange.may_be_asked_at(), Some(start + 35 * SECOND));
         assert!(exchange.may_be_asked(start + 35 * SECOND));
     }
 
     #[test]
     fn an_answer_has_so_many_addresses_and_no_more() {
-        let mut exchange = Exchange::default();
+        let mut exchange = Exchange::new(Instant::now());
         let (count, limit) = (251, 250);
         exchange.ask(Instant::now());
         assert_eq!(
@@ -179,7 +196,7 @@ mod tests {
     #[test]
     fn a_peer_asks_and_pushes_every_thirty_seconds_at_most() {
         let start = Instant::now();
-        let mut exchange = Exchange::default();
+        let mut exchange = Exchange::new(start);
         let (after, limit) = (29 * SECOND, 30 * SECOND);
         let too_soon = Err(Breach::TooSoon { after, limit });
         assert_eq!(exchange.question(start), Ok(()));

@@ -225,7 +225,7 @@ impl Book {
             remote,
             location,
             since: now,
-            exchange: Exchange::default(),
+            exchange: Exchange::new(now),
         };
         self.peers.insert(peer, connected);
         self.changed();

@@ -22,9 +22,23 @@ fn it_asks_one_outbound_peer_at_a_time_and_none_twice_within_35_seconds() {
         }
     }
     let seconds: Vec<u32> = asked.iter().map(|(second, _)| *second).collect();
-    assert_eq!(seconds, [0, 30, 60]);
+    assert_eq!(seconds, [1, 31, 61]);
     assert_ne!(asked[0].1, asked[1].1);
     assert!(asked.iter().all(|(_, id)| *id != peer(7)));
+}
+
+#[test]
+fn in_need_it_asks_those_too_that_have_dialled_it() {
+    let start = Instant::now();
+    for (outbound, is_in_need) in [(0, false), (1, true)] {
+        let mut book = book(BookConfig::default().outbound(outbound), start);
+        accepted(&mut book, 7, start);
+        let later = start + SECOND;
+        assert_eq!(book.poll_timeout(start) <= later, is_in_need);
+        let asks = BookAction::Ask { peer: peer(7) };
+        let mut actions = std::iter::from_fn(|| book.poll(later));
+        assert_eq!(actions.any(|action| action == asks), is_in_need);
+    }
 }
 
 #[test]
