@@ -38,6 +38,9 @@ pub struct NodeConfig {
     pub(super) inbox_messages: usize,
     pub(super) inbox_bytes: usize,
     pub(super) events: usize,
+    pub(super) remembered_items: usize,
+    pub(super) wanted_items: usize,
+    pub(super) request_timeout: Duration,
     pub(super) discovery: Option<BookConfig>,
     pub(super) store: Option<Arc<dyn Store>>,
 }
@@ -69,6 +72,9 @@ impl Default for NodeConfig {
             inbox_messages: 64,
             inbox_bytes: 256 * 1024,
             events: 1024,
+            remembered_items: 65_536,
+            wanted_items: 16_384,
+            request_timeout: Duration::from_secs(10),
             discovery: None,
             store: None,
         }
@@ -208,6 +214,30 @@ impl NodeConfig {
     #[must_use]
     pub fn inbox(mut self, messages: usize, bytes: usize) -> Self {
         (self.inbox_messages, self.inbox_bytes) = (messages.max(1), bytes);
+        self
+    }
+
+    /// The items that came or were announced here which are remembered, for a minute, so that nobody is
+    /// asked for them again. Default 65,536; the oldest give way.
+    #[must_use]
+    pub fn remembered_items(mut self, items: usize) -> Self {
+        self.remembered_items = items.max(1);
+        self
+    }
+
+    /// The items that were announced to this node and have not come. Default 16,384, of which an eighth
+    /// for those that one peer announced first; further ones are passed over.
+    #[must_use]
+    pub fn wanted_items(mut self, items: usize) -> Self {
+        self.wanted_items = items.max(8);
+        self
+    }
+
+    /// How long a peer that was asked for items may send none of them, before others are asked.
+    /// Default 10 s; one that sends some has six times as long for all.
+    #[must_use]
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.request_timeout = time;
         self
     }
 

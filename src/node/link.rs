@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::app::App;
+use super::inventory::{ItemId, MOST_AT_ONCE};
 use super::message::Notice;
 use super::peer::Peer;
 use super::registry::{Key, View};
@@ -14,6 +15,8 @@ use crate::mux::{Code, Connection};
 /// The most notices that wait to be sent, and their bytes.
 const MOST_NOTICES: usize = 1024;
 const MOST_BYTES: usize = 1024 * 1024;
+/// The most items that the other end may ask for at once: two requests' worth.
+const MOST_ASKED: usize = 2 * MOST_AT_ONCE;
 
 /// A connection whose handshake is over, and what it may do.
 pub(super) struct Link<A: App> {
@@ -28,6 +31,8 @@ struct State {
     view: View,
     notices: VecDeque<Bytes>,
     bytes: usize,
+    /// What the other end asks for and has not got yet.
+    asked: VecDeque<ItemId>,
     /// Nothing more comes from the other end.
     is_over: bool,
 }
@@ -81,6 +86,19 @@ impl<A: App> Link<A> {
         let notice = state.notices.pop_front()?;
         state.bytes = state.bytes.saturating_sub(notice.len());
         Some(notice)
+    }
+
+    /// The other end asks for items: answers those that are too many.
+    pub(super) fn ask(&self, mut items: Vec<ItemId>) -> Vec<ItemId> {
+        let mut state = self.lock();
+        let room = MOST_ASKED.saturating_sub(state.asked.len());
+        let refused = items.split_off(room.min(items.len()));
+        state.asked.extend(items);
+        refused
+    }
+
+    pub(super) fn next_asked(&self) -> Option<ItemId> {
+        self.lock().asked.pop_front()
     }
 
     /// Ends the connection at once.

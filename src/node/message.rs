@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use super::book::MOST_ADDRESSES;
-use super::inventory::ItemId;
+use super::inventory::{ItemId, MOST_AT_ONCE};
 use crate::codec::varint::{put_u32, take_u32};
 use crate::codec::{self, CodecError, MaxMessageSize};
 
@@ -12,9 +12,6 @@ use crate::codec::{self, CodecError, MaxMessageSize};
 pub(super) const NODE_PROTOCOL: &str = "sessionwire.node/1";
 /// The messages of the application.
 pub(super) const MESSAGES_PROTOCOL: &str = "sessionwire.node.messages/1";
-
-/// The most items that one message names.
-pub(super) const MOST_ITEMS: usize = 500;
 
 /// What nodes tell each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +92,7 @@ fn take_addresses(mut input: &[u8]) -> Option<Vec<String>> {
 
 fn take_items(input: &[u8]) -> Option<Vec<ItemId>> {
     let (items, rest) = input.as_chunks::<32>();
-    let fits = rest.is_empty() && (1..=MOST_ITEMS).contains(&items.len());
+    let fits = rest.is_empty() && (1..=MOST_AT_ONCE).contains(&items.len());
     fits.then(|| items.iter().copied().map(ItemId::new).collect())
 }
 
@@ -166,10 +163,10 @@ mod tests {
 
     #[test]
     fn items_are_whole_and_500_at_most() {
-        let most = Notice::Announce(vec![ItemId::new([1; 32]); MOST_ITEMS]).encode();
+        let most = Notice::Announce(vec![ItemId::new([1; 32]); MOST_AT_ONCE]).encode();
         assert!(Notice::decode(&most).is_some());
         assert!(Notice::decode(&most[..most.len() - 1]).is_none());
-        let over = Notice::Announce(vec![ItemId::new([1; 32]); MOST_ITEMS + 1]).encode();
+        let over = Notice::Announce(vec![ItemId::new([1; 32]); MOST_AT_ONCE + 1]).encode();
         assert!(Notice::decode(&over).is_none());
         for wrong in [&[][..], &[0, 0], &[1], &[2], &[7]] {
             assert_eq!(Notice::decode(wrong), None);

@@ -18,6 +18,7 @@ mod handshake;
 mod identity;
 mod inbox;
 mod inventory;
+mod items;
 mod link;
 mod message;
 #[expect(clippy::module_inception, reason = "it is what the layer is about")]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use event_listener::listener;
 use pharos::{Observable, Observe, ObserveConfig, PharErr};
 
-use super::app::{App, Class, Direction};
+use super::app::App;
 use super::broadcast::{Report, Select};
 use super::config::NodeConfig;
 use super::discovery;
@@ -14,6 +14,7 @@ use super::error::{DialError, NodeError};
 use super::events::{Events, NodeEvent, Observer};
 use super::identity::{NetworkId, PeerId};
 use super::inventory::ItemId;
+use super::items;
 use super::message;
 use super::outbox::Offer;
 use super::peer::Peer;
@@ -99,6 +100,7 @@ impl<A: App> Node<A> {
     ) -> Self {
         let shared = Arc::new(Shared::new(id, network, app, config, runtime));
         discovery::start(&shared);
+        items::start(&shared);
         Self {
             owner: Arc::new(Owner(Arc::clone(&shared))),
             shared,
@@ -270,7 +272,7 @@ impl<A: App> Node<A> {
         let (encoded, class) = (self.encode(message, None), A::class(message));
         async move {
             let peer = peer.ok_or(NodeError::NotConnected(id))?;
-            queue(&peer, class, encoded?).await
+            peer.queue(class, encoded?).await
         }
     }
 
@@ -283,7 +285,7 @@ impl<A: App> Node<A> {
     pub fn broadcast(&self, message: &A::Message, to: &Select) -> Result<Report, CodecError> {
         let encoded = self.encode(message, None)?;
         let class = A::class(message);
-        let (peers, skipped) = self.select(to);
+        let (peers, skipped) = self.shared.select(to);
         let mut report = Report {
             skipped,
             ..Report::default()
@@ -308,6 +310,15 @@ impl<A: App> Node<A> {
             peer.shared.signal.notify(usize::MAX);
         }
         Ok(report)
+    }
+
+    /// Tells peers of items that are here: those that do not have them ask for them, each one peer after
+    /// another, and get what [`App::item`] answers; it comes as a [`Received`] with its id.
+    ///
+    /// What came, or was announced here, within the last 60 s is not asked for. To relay what came,
+    /// announce it to [`Select::Except`] whoever sent it.
+    pub fn announce(&self, items: &[ItemId], to: &Select) -> Report {
+        items::announce(&self.shared, items, to)
     }
 
     /// Says goodbye to a peer: what waits is sent, what comes is still received, for as long as
@@ -344,54 +355,6 @@ impl<A: App> Node<A> {
         let max = self.shared.config.connection.max_message_size as usize;
         message::encode(message, item, max)
     }
-
-    /// The peers that are meant, and how many others there are.
-    fn select(&self, to: &Select) -> (Vec<Peer<A>>, usize) {
-        if let Select::Ids(ids) = to {
-            let found: Vec<_> = ids.iter().filter_map(|id| self.shared.peer(id)).collect();
-            let skipped = ids.len() - found.len();
-            return (found, skipped);
-        }
-        let mut peers = self.shared.peers();
-        let all = peers.len();
-        match to {
-            Select::All | Select::Ids(_) => {}
-            Select::Inbound => peers.retain(|peer| peer.direction() == Direction::Inbound),
-            Select::Outbound => peers.retain(|peer| peer.direction() == Direction::Outbound),
-            Select::Capabilities(bits) => {
-                peers.retain(|peer| peer.introduction().capabilities & bits == *bits);
-            }
-            Select::Except(id) => peers.retain(|peer| peer.id() != *id),
-            Select::Random(count) => {
-                let count = (*count).min(all);
-                for place in 0..count {
-                    peers.swap(place, rand::random_range(place..all));
-                }
-                peers.truncate(count);
-            }
-        }
-        let skipped = all - peers.len();
-        (peers, skipped)
-    }
-}
-
-/// Waits until there is room.
-async fn queue<A: App>(peer: &Peer<A>, class: Class, message: Bytes) -> Result<(), NodeError> {
-    loop {
-        listener!(peer.shared.room => room);
-        {
-            let mut outbox = peer.outbox();
-            if !outbox.accepts() {
-                return Err(NodeError::NotConnected(peer.id()));
-            }
-            if outbox.push(class, &message) {
-                break;
-            }
-        }
-        room.await;
-    }
-    peer.shared.signal.notify(usize::MAX);
-    Ok(())
 }
 
 /// `observe` fails only for a channel with no room at all. An observer is told of what happens from now

@@ -2,9 +2,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_listener::Event;
+use bytes::Bytes;
+use event_listener::{Event, listener};
 
-use super::app::{App, Direction, Introduction};
+use super::app::{App, Class, Direction, Introduction};
+use super::error::NodeError;
 use super::identity::PeerId;
 use super::inbox::Share;
 use super::outbox::Outbox;
@@ -138,6 +140,25 @@ impl<A: App> Peer<A> {
             .outbox
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room for a message.
+    pub(super) async fn queue(&self, class: Class, message: Bytes) -> Result<(), NodeError> {
+        loop {
+            listener!(self.shared.room => room);
+            {
+                let mut outbox = self.outbox();
+                if !outbox.accepts() {
+                    return Err(NodeError::NotConnected(self.id()));
+                }
+                if outbox.push(class, &message) {
+                    break;
+                }
+            }
+            room.await;
+        }
+        self.shared.signal.notify(usize::MAX);
+        Ok(())
     }
 
     /// Answers the one before, to be dropped where no lock is held.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event_listener::listener;
-use futures_util::future::{AbortHandle, Abortable, Either, join4, select};
+use futures_util::future::{AbortHandle, Abortable, Either, join5, select};
 
 use super::app::App;
 use super::book::BAN;
 use super::discovery;
 use super::error::{DialError, HandshakeError};
 use super::identity::PeerId;
+use super::items;
 use super::link::Link;
 use super::message::{self, Notice};
 use super::node::Received;
@@ -209,11 +210,12 @@ async fn live<A: App>(seat: Seat<A>, link: Arc<Link<A>>, node: RawChannel, messa
     serve(&shared, &link.connection);
     let (node_sender, node_receiver) = node.split();
     let (sender, receiver) = messages.split();
-    let work = join4(
+    let work = join5(
         read_messages(&shared, &link, receiver),
         write_messages(&link, sender),
         read_notices(&shared, &link, node_receiver),
         write_notices(&link, node_sender),
+        items::answer(&shared, &link),
     );
     let in_time = matches!(
         select(pin!(work), pin!(overdue(&shared, &link))).await,
@@ -280,6 +282,9 @@ async fn hand_on<A: App>(shared: &Shared<A>, link: &Link<A>, message: &Bytes) {
         tracing::debug!(peer = %peer.id(), "a message cannot be decoded");
         return;
     };
+    if item.is_some_and(|item| !items::arrived(shared, link, &item)) {
+        return;
+    }
     count(&peer.shared.counters.received);
     let received = Received {
         from: peer.id(),
@@ -331,7 +336,10 @@ fn hear<A: App>(shared: &Shared<A>, link: &Link<A>, notice: Notice) {
         Notice::AskAddresses => discovery::questioned(shared, link),
         Notice::Addresses(addresses) => discovery::answered(shared, link, &addresses),
         Notice::PushAddresses(addresses) => discovery::pushed(shared, link, &addresses),
-        Notice::Announce(_) | Notice::Request(_) | Notice::Missing(_) | Notice::Bye => {}
+        Notice::Announce(items) => items::announced(shared, link, &items),
+        Notice::Request(items) => items::requested(shared, link, items),
+        Notice::Missing(items) => items::missing(shared, link, &items),
+        Notice::Bye => {}
     }
 }
 

@@ -7,14 +7,17 @@ use std::time::Duration;
 use event_listener::Event;
 use futures_util::future::AbortHandle;
 
-use super::app::{App, Introduction};
+use super::app::{App, Direction, Introduction};
 use super::book::Book;
+use super::broadcast::Select;
 use super::config::NodeConfig;
 use super::error::DialError;
 use super::events::{Feed, NodeEvent, Observer};
 use super::handshake::Nonces;
 use super::identity::{NetworkId, PeerId};
 use super::inbox::Inbox;
+use super::inventory::{self, Inventory};
+use super::items;
 use super::link::Link;
 use super::message::Notice;
 use super::node::Received;
@@ -24,6 +27,9 @@ use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Registry};
 use crate::mux::{Code, Connection};
 use crate::runtime::{Instant, SharedRuntime};
 use crate::transport::Endpoint;
+
+/// How long an item that came is not asked for again, and one that nobody has is looked for.
+const ITEM_MEMORY: Duration = Duration::from_mins(1);
 
 pub(super) struct Shared<A: App> {
     pub(super) id: PeerId,
@@ -38,6 +44,9 @@ pub(super) struct Shared<A: App> {
     pub(super) departure: Event,
     /// The book may have something to do.
     pub(super) booked: Event,
+    /// There may be something to ask for.
+    pub(super) stocked: Event,
+    pub(super) inventory: Mutex<Inventory>,
     state: Mutex<State<A>>,
     observers: Mutex<Vec<Observer<A>>>,
 }
@@ -62,6 +71,7 @@ pub(super) struct State<A: App> {
 struct Aftermath<A: App> {
     peers: Vec<Peer<A>>,
     down: Vec<Peer<A>>,
+    gone: Vec<PeerId>,
     feeds: Vec<Arc<Feed<A>>>,
     links: Vec<Arc<Link<A>>>,
     cut: Vec<Arc<Link<A>>>,
@@ -103,6 +113,13 @@ impl<A: App> Shared<A> {
             told: VecDeque::new(),
             stopped: false,
         };
+        let items = inventory::Limits {
+            remembered: config.remembered_items,
+            memory: ITEM_MEMORY,
+            wanted: config.wanted_items,
+            wanted_of_one: config.wanted_items / 8,
+            timeout: config.request_timeout,
+        };
         let inbox = outbox::Limits {
             messages: config.inbox_messages,
             bytes: config.inbox_bytes,
@@ -117,6 +134,8 @@ impl<A: App> Shared<A> {
             inbox: Inbox::new(inbox),
             departure: Event::new(),
             booked: Event::new(),
+            stocked: Event::new(),
+            inventory: Mutex::new(Inventory::new(items)),
             state: Mutex::new(state),
             observers: Mutex::default(),
         }
@@ -320,6 +339,35 @@ impl<A: App> Shared<A> {
         self.lock().peers.values().cloned().collect()
     }
 
+    /// The peers that are meant, and how many others there are.
+    pub(super) fn select(&self, to: &Select) -> (Vec<Peer<A>>, usize) {
+        if let Select::Ids(ids) = to {
+            let found: Vec<_> = ids.iter().filter_map(|id| self.peer(id)).collect();
+            let skipped = ids.len() - found.len();
+            return (found, skipped);
+        }
+        let mut peers = self.peers();
+        let all = peers.len();
+        match to {
+            Select::All | Select::Ids(_) => {}
+            Select::Inbound => peers.retain(|peer| peer.direction() == Direction::Inbound),
+            Select::Outbound => peers.retain(|peer| peer.direction() == Direction::Outbound),
+            Select::Capabilities(bits) => {
+                peers.retain(|peer| peer.introduction().capabilities & bits == *bits);
+            }
+            Select::Except(id) => peers.retain(|peer| peer.id() != *id),
+            Select::Random(count) => {
+                let count = (*count).min(all);
+                for place in 0..count {
+                    peers.swap(place, rand::random_range(place..all));
+                }
+                peers.truncate(count);
+            }
+        }
+        let skipped = all - peers.len();
+        (peers, skipped)
+    }
+
     pub(super) fn occupancy(&self) -> Occupancy {
         self.lock().registry.occupancy()
     }
@@ -404,7 +452,11 @@ impl<A: App> Shared<A> {
         if aftermath.departed {
             self.departure.notify(usize::MAX);
         }
+        for peer in &aftermath.gone {
+            items::with(self, |inventory| inventory.gone(peer));
+        }
         if aftermath.is_booked {
+            self.stocked.notify(usize::MAX);
             self.booked.notify(usize::MAX);
         }
         aftermath.pass();
@@ -465,6 +517,7 @@ impl<A: App> State<A> {
             peer.outbox().close();
             self.book.disconnected(id, now);
             aftermath.is_booked = true;
+            aftermath.gone.push(*id);
             aftermath.down.push(peer);
             self.tell(NodeEvent::Down(*id), aftermath);
         }
@@ -485,6 +538,7 @@ impl<A: App> Default for Aftermath<A> {
         Self {
             peers: Vec::new(),
             down: Vec::new(),
+            gone: Vec::new(),
             feeds: Vec::new(),
             links: Vec::new(),
             cut: Vec::new(),

@@ -21,5 +21,7 @@ mod discovery;
 mod duplicates;
 mod handshakes;
 mod impostor;
+mod inventory;
 mod messages;
+mod sockets;
 mod stage;

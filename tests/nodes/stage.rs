@@ -1,5 +1,6 @@
 //! Nodes under a clock that stands still, and networks between them.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +12,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use sessionwire::node::{
-    App, Class, DialError, Direction, Introduction, NetworkId, Node, NodeConfig, NodeEvent, Peer,
-    PeerId, Rejection,
+    App, Class, DialError, Direction, Introduction, ItemId, NetworkId, Node, NodeConfig, NodeEvent,
+    Peer, PeerId, Rejection,
 };
 use sessionwire::runtime::{Runtime, VirtualClock};
 use sessionwire::transport::{MemoryStream, pipe};
@@ -34,6 +35,8 @@ pub(crate) struct Talk {
     pub(crate) name: String,
     pub(crate) dislikes: Option<String>,
     pub(crate) panics_at: Option<String>,
+    /// What it has.
+    pub(crate) items: Arc<Mutex<BTreeMap<ItemId, Say>>>,
 }
 
 impl App for Talk {
@@ -51,6 +54,10 @@ impl App for Talk {
             return Err(Rejection::application(7, "not you"));
         }
         Ok(())
+    }
+
+    fn item(&self, id: &ItemId) -> Option<Say> {
+        self.items.lock().expect("no panic").get(id).cloned()
     }
 
     fn class(message: &Say) -> Class {
