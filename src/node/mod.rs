@@ -35,7 +35,7 @@ pub use self::app::{App, Class, Direction, Introduction};
 pub use self::broadcast::{Report, Select};
 pub use self::config::NodeConfig;
 pub use self::error::{DialError, HandshakeError, NodeError};
-pub use self::events::{Events, NodeEvent};
+pub use self::events::{Events, NodeEvent, PeerChange};
 pub use self::identity::{Identity, InvalidPeerId, NetworkId, PeerId};
 pub use self::inventory::ItemId;
 pub use self::node::{Node, Received};

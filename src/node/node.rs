@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::broadcast::{Report, Select};
 use super::config::NodeConfig;
 use super::discovery;
 use super::error::{DialError, NodeError};
-use super::events::{Events, NodeEvent, Observer};
+use super::events::{Events, Observer, PeerChange};
 use super::identity::{NetworkId, PeerId};
 use super::inventory::ItemId;
 use super::items;
@@ -358,20 +358,18 @@ impl<A: App> Node<A> {
 }
 
 /// `observe` fails only for a channel with no room at all. An observer is told of what happens from now
-/// on; what finds no room in its channel is [`Lagged`](NodeEvent::Lagged), and no snapshot follows.
-impl<A: App> Observable<NodeEvent<A>> for Node<A> {
+/// on; what finds no room in its channel is [`Missed`](PeerChange::Missed).
+impl<A: App> Observable<PeerChange> for Node<A> {
     type Error = PharErr;
 
-    fn observe(
-        &mut self,
-        options: ObserveConfig<NodeEvent<A>>,
-    ) -> Observe<'_, NodeEvent<A>, PharErr> {
-        let shared = Arc::clone(&self.shared);
+    fn observe(&mut self, options: ObserveConfig<PeerChange>) -> Observe<'_, PeerChange, PharErr> {
+        let observers = Arc::clone(self.shared.observers());
         Box::pin(async move {
             let mut observer = Observer::new();
-            let events = observer.observe(options).await?;
-            shared.add_observer(observer);
-            Ok(events)
+            let changes = observer.observe(options).await?;
+            let mut observers = observers.lock().unwrap_or_else(PoisonError::into_inner);
+            observers.push(observer);
+            Ok(changes)
         })
     }
 }

@@ -12,7 +12,7 @@ use super::book::Book;
 use super::broadcast::Select;
 use super::config::NodeConfig;
 use super::error::DialError;
-use super::events::{Feed, NodeEvent, Observer};
+use super::events::{Feed, NodeEvent, Observer, Observers, PeerChange};
 use super::handshake::Nonces;
 use super::identity::{NetworkId, PeerId};
 use super::inbox::Inbox;
@@ -48,7 +48,7 @@ pub(super) struct Shared<A: App> {
     pub(super) stocked: Event,
     pub(super) inventory: Mutex<Inventory>,
     state: Mutex<State<A>>,
-    observers: Mutex<Vec<Observer<A>>>,
+    observers: Observers,
 }
 
 pub(super) struct State<A: App> {
@@ -137,7 +137,7 @@ impl<A: App> Shared<A> {
             stocked: Event::new(),
             inventory: Mutex::new(Inventory::new(items)),
             state: Mutex::new(state),
-            observers: Mutex::default(),
+            observers: Arc::default(),
         }
     }
 
@@ -434,12 +434,8 @@ impl<A: App> Shared<A> {
         !self.lock().registry.keys().is_empty()
     }
 
-    pub(super) fn add_observer(&self, observer: Observer<A>) {
-        let mut observers = self
-            .observers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        observers.push(observer);
+    pub(super) fn observers(&self) -> &Observers {
+        &self.observers
     }
 
     /// Changes the state, then wakes whom it concerns.
@@ -471,9 +467,9 @@ impl<A: App> Shared<A> {
             };
             let told = std::mem::take(&mut self.lock().told);
             observers.retain_mut(Observer::is_heard);
-            for event in told {
+            for change in told.iter().filter_map(PeerChange::of) {
                 for observer in observers.iter_mut() {
-                    observer.tell(event.clone());
+                    observer.tell(change.clone());
                 }
             }
         }
