@@ -1,11 +1,13 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 #[cfg(feature = "tower")]
 use super::calls::Call;
 use super::calls::{CallOptions, Calls};
 use super::interface::Interface;
 use super::link::Link;
+use super::topics::Front;
 
 /// The limits of a [`Client`].
 ///
@@ -16,6 +18,7 @@ use super::link::Link;
 #[non_exhaustive]
 pub struct ClientConfig {
     calls_at_once: usize,
+    subscriptions: usize,
     call_options: CallOptions,
 }
 
@@ -23,6 +26,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             calls_at_once: 256,
+            subscriptions: 1024,
             call_options: CallOptions::default(),
         }
     }
@@ -39,6 +43,16 @@ impl ClientConfig {
         self
     }
 
+    /// The subscriptions that may be on the wire at once. Default 1,024, as many as a service takes
+    /// from a connection by default.
+    ///
+    /// Those that share one count once, and one counts until the service has confirmed its end.
+    #[must_use]
+    pub fn subscriptions(mut self, subscriptions: usize) -> Self {
+        self.subscriptions = subscriptions;
+        self
+    }
+
     /// The options of calls that are made without any. Default [`CallOptions::default`].
     #[must_use]
     pub fn call_options(mut self, options: CallOptions) -> Self {
@@ -51,6 +65,7 @@ impl ClientConfig {
 pub struct Client<I> {
     link: Link,
     calls: Calls,
+    front: Arc<Front>,
     call_options: CallOptions,
     /// What `tower` has reserved for the next call of this handle.
     #[cfg(feature = "tower")]
@@ -69,6 +84,7 @@ impl<I: Interface> Client<I> {
         Self {
             link: link.clone(),
             calls: Calls::new(link, config.calls_at_once),
+            front: Front::new(link, config.subscriptions),
             call_options: config.call_options,
             #[cfg(feature = "tower")]
             reserved: None,
@@ -88,6 +104,10 @@ impl<I: Interface> Client<I> {
     pub fn link(&self) -> &Link {
         &self.link
     }
+
+    pub(super) fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
 }
 
 impl<I> Clone for Client<I> {
@@ -95,6 +115,7 @@ impl<I> Clone for Client<I> {
         Self {
             link: self.link.clone(),
             calls: self.calls.clone(),
+            front: Arc::clone(&self.front),
             call_options: self.call_options,
             #[cfg(feature = "tower")]
             reserved: None,

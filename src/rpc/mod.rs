@@ -11,6 +11,7 @@ mod interface;
 mod link;
 mod serve;
 mod service;
+mod topics;
 
 #[cfg(feature = "tower")]
 pub use self::calls::FromTower;
@@ -23,3 +24,11 @@ pub use self::link::{
 };
 pub use self::serve::ServiceLimits;
 pub use self::service::{Caller, Service};
+pub use self::topics::{
+    Backplane, BackplaneError, Cursor, EndReason, Event, Feed, FeedLimits, GapReason, Lag,
+    LocalBackplane, Mirror, PublishError, SharedTopics, SubscribeError, SubscribeOptions,
+    Subscription, TopicLimits, Topics,
+};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::topics::{RedisBackplane, RedisConfig};

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::calls::{self, CallLimits};
 use super::service::Service;
+use super::topics::{self, TopicLimits};
 use crate::mux::Router;
 
 /// How much a service does at once, and what it remembers.
@@ -9,6 +10,7 @@ use crate::mux::Router;
 #[non_exhaustive]
 pub struct ServiceLimits {
     calls: CallLimits,
+    topics: TopicLimits,
 }
 
 impl ServiceLimits {
@@ -16,6 +18,13 @@ impl ServiceLimits {
     #[must_use]
     pub fn calls(mut self, limits: CallLimits) -> Self {
         self.calls = limits;
+        self
+    }
+
+    /// The limits of its topics.
+    #[must_use]
+    pub fn topics(mut self, limits: TopicLimits) -> Self {
+        self.topics = limits;
         self
     }
 }
@@ -68,6 +77,8 @@ impl Router {
     /// Serves an interface within limits.
     #[must_use]
     pub fn on_service_with<S: Service>(self, service: S, limits: ServiceLimits) -> Self {
-        calls::serve(self, &Arc::new(service), limits.calls)
+        let service = Arc::new(service);
+        let router = calls::serve(self, &service, limits.calls);
+        topics::serve(router, &service, limits.topics)
     }
 }

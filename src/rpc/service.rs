@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::interface::Interface;
+use super::topics::Feed;
 use crate::mux::Connection;
 use crate::runtime::{Instant, MaybeSend, MaybeSync};
 
@@ -22,6 +23,26 @@ pub trait Service: MaybeSend + MaybeSync + 'static {
         caller: Caller,
         request: <Self::Interface as Interface>::Request,
     ) -> impl Future<Output = Result<<Self::Interface as Interface>::Response, Fault>> + MaybeSend;
+
+    /// Decides what a caller that subscribes to a topic is to follow.
+    ///
+    /// Most services publish on [`Topics`](super::Topics), and answer the feed there. One that has no
+    /// topics need not write this: all are unknown then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped, where it last waited, when the caller gives the subscription up, when
+    /// its time is up ([`TopicLimits::follow_timeout`](super::TopicLimits::follow_timeout)), and
+    /// when the connection ends.
+    fn follow(
+        &self,
+        caller: Caller,
+        topic: <Self::Interface as Interface>::Topic,
+    ) -> impl Future<Output = Result<Feed<<Self::Interface as Interface>::Item>, Fault>> + MaybeSend
+    {
+        let _ = (caller, topic);
+        async { Err(Fault::new(FaultKind::UnknownTopic, "")) }
+    }
 }
 
 /// Who asks, and until when the answer is wanted.

@@ -1,0 +1,90 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::backplane::BackplaneError;
+use super::event::EndReason;
+use crate::codec::CodecError;
+use crate::mux::Code;
+use crate::rpc::fault::Fault;
+use crate::rpc::link::LinkError;
+
+/// Why there is no subscription.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The service refused, and said why.
+    #[error("the service refused the subscription")]
+    Refused(#[source] Fault),
+    /// The service closed the feed at once.
+    #[error("the service closed the feed at once{}", .0.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default())]
+    Closed(Option<Fault>),
+    /// The service did not answer in time, or there was no connection: trying again is safe.
+    #[error("no answer to the subscription within {0:?}")]
+    DeadlinePassed(Duration),
+    /// The client has as many subscriptions on the wire as it may: drop some, or raise
+    /// [`ClientConfig::subscriptions`](super::super::ClientConfig::subscriptions).
+    #[error("{limit} subscriptions are open already, `ClientConfig::subscriptions` allows no more")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// The topic could not be encoded.
+    #[error("the topic could not be encoded")]
+    Unencodable(#[source] CodecError),
+    /// The peer serves no topics of this interface.
+    #[error(
+        "the peer serves no topics of this interface: {code}{}",
+        crate::mux::reason_text(reason)
+    )]
+    NotServed {
+        /// The peer's code.
+        code: Code,
+        /// The peer's words, possibly empty.
+        reason: Arc<str>,
+    },
+    /// The link is down for good.
+    #[error("the link is down")]
+    Down(#[source] LinkError),
+}
+
+impl From<EndReason> for SubscribeError {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::Refused(fault) => Self::Refused(fault),
+            EndReason::Closed(fault) => Self::Closed(fault),
+            EndReason::NotServed { code, reason } => Self::NotServed { code, reason },
+            EndReason::Down(error) => Self::Down(error),
+            // Nobody lags before there is something to lag behind.
+            EndReason::Lagged => Self::Closed(None),
+        }
+    }
+}
+
+/// Why an item was not published, or a topic not opened.
+///
+/// But for [`Backplane`](Self::Backplane), nobody has seen the item, and it took no number.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The item could not be encoded, or is larger than the feed may hold: raise
+    /// [`FeedLimits::bytes`](super::FeedLimits::bytes).
+    #[error("the item could not be encoded")]
+    Unencodable(#[from] CodecError),
+    /// The feed was closed.
+    #[error("the feed is closed")]
+    Closed,
+    /// The feed shows what a backplane has: publish on its [`SharedTopics`](super::SharedTopics).
+    #[error("the feed shows what a backplane has, publish there")]
+    Mirror,
+    /// The backplane failed.
+    #[error("the backplane failed")]
+    Backplane(#[from] BackplaneError),
+    /// There are as many topics as there may be: close some, or raise the limit.
+    #[error("{limit} topics are open already, more are not allowed")]
+    TooManyTopics {
+        /// The limit.
+        limit: usize,
+    },
+}

@@ -1,0 +1,265 @@
+//! The rules of a client's subscriptions: told what its subscribers want, what the server says and
+//! what the link does, it answers what to send and who has something to read.
+
+mod link;
+mod queue;
+mod receive;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use self::queue::Queue;
+pub(super) use self::queue::{Entry, Gap};
+use self::upstream::{Credit, State, Upstream};
+use super::cursor::Cursor;
+use super::event::EndReason;
+use super::options::{Lag, SubscribeOptions};
+use crate::rpc::link::LinkError;
+
+/// All subscriptions of a client.
+#[derive(Debug)]
+pub(super) struct Machine {
+    most: usize,
+    upstreams: BTreeMap<u64, Upstream>,
+    /// Those that others may join.
+    by_topic: FxHashMap<Sharing, u64>,
+    next_id: u64,
+    subscribers: FxHashMap<u64, Subscriber>,
+    next_subscriber: u64,
+    is_up: bool,
+    down: Option<LinkError>,
+    /// The ids with something to send, which go in their order: the server takes none that is lower
+    /// than one before.
+    due: BTreeSet<u64>,
+    woken: Vec<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Sharing {
+    topic: Bytes,
+    resume: bool,
+}
+
+/// One subscription in this process.
+#[derive(Debug)]
+struct Subscriber {
+    upstream: u64,
+    is_accepted: bool,
+    lag: Lag,
+    /// It came when items up to this one were published already.
+    joined: u64,
+    queue: Queue,
+    ended: Option<EndReason>,
+}
+
+/// Why a subscription was not begun.
+#[derive(Debug)]
+pub(super) enum Unwanted {
+    TooMany { limit: usize },
+    Down(LinkError),
+}
+
+/// What a subscriber finds.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Nothing,
+    Entry(Entry),
+    /// Nothing will come any more, and this is why.
+    End(EndReason),
+}
+
+/// The server broke the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Violation {
+    #[error("a message for subscription {0}, which there is none")]
+    Unknown(u64),
+    #[error("a message for subscription {0} that cannot come now")]
+    OutOfOrder(u64),
+    #[error("an item for subscription {0} beyond its credit")]
+    Credit(u64),
+}
+
+impl Machine {
+    /// At most `most` subscriptions are on the wire.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            upstreams: BTreeMap::new(),
+            by_topic: FxHashMap::default(),
+            next_id: 1,
+            subscribers: FxHashMap::default(),
+            next_subscriber: 1,
+            is_up: false,
+            down: None,
+            due: BTreeSet::new(),
+            woken: Vec::new(),
+        }
+    }
+
+    /// Begins a subscription; answers its number.
+    pub(super) fn subscribe(
+        &mut self,
+        topic: &Bytes,
+        options: &SubscribeOptions,
+    ) -> Result<u64, Unwanted> {
+        if let Some(error) = &self.down {
+            return Err(Unwanted::Down(error.clone()));
+        }
+        let sharing = options.can_share().then(|| Sharing {
+            topic: topic.clone(),
+            resume: options.resume,
+        });
+        let joined = sharing.as_ref().and_then(|key| self.by_topic.get(key));
+        let id = match joined {
+            Some(id) => *id,
+            None => self.add_upstream(topic.clone(), sharing, options)?,
+        };
+        let number = self.next_subscriber;
+        self.next_subscriber = number.saturating_add(1);
+        let mut subscriber = Subscriber {
+            upstream: id,
+            is_accepted: false,
+            lag: options.lag,
+            joined: 0,
+            queue: Queue::new(options.capacity),
+            ended: None,
+        };
+        if let Some(upstream) = self.upstreams.get_mut(&id) {
+            upstream.subscribers.insert(number);
+            if upstream.state == State::Live {
+                subscriber.is_accepted = true;
+                subscriber.joined = upstream.seen.map_or(0, Cursor::sequence);
+            }
+        }
+        self.subscribers.insert(number, subscriber);
+        Ok(number)
+    }
+
+    fn add_upstream(
+        &mut self,
+        topic: Bytes,
+        sharing: Option<Sharing>,
+        options: &SubscribeOptions,
+    ) -> Result<u64, Unwanted> {
+        if self.upstreams.len() >= self.most {
+            return Err(Unwanted::TooMany { limit: self.most });
+        }
+        let id = self.next_id;
+        self.next_id = id.saturating_add(1);
+        let upstream = Upstream {
+            topic,
+            resume: options.resume,
+            state: State::Wanted,
+            seen: options.after,
+            subscribers: BTreeSet::new(),
+            sharing: sharing.clone(),
+            credit: (options.lag == Lag::BackPressure).then(|| Credit::new(options.capacity)),
+        };
+        self.upstreams.insert(id, upstream);
+        if let Some(sharing) = sharing {
+            self.by_topic.insert(sharing, id);
+        }
+        if self.is_up {
+            self.due.insert(id);
+        }
+        Ok(id)
+    }
+
+    /// Whether the server has accepted a subscription, which it may have refused.
+    pub(super) fn is_accepted(&self, number: u64) -> Option<Result<(), EndReason>> {
+        let subscriber = self.subscribers.get(&number)?;
+        if subscriber.is_accepted {
+            return Some(Ok(()));
+        }
+        subscriber.ended.clone().map(Err)
+    }
+
+    /// Takes what a subscriber has to read next.
+    pub(super) fn take(&mut self, number: u64) -> Taken {
+        let Some(subscriber) = self.subscribers.get_mut(&number) else {
+            return Taken::Nothing;
+        };
+        let Some(entry) = subscriber.queue.pop() else {
+            return match &subscriber.ended {
+                Some(reason) => Taken::End(reason.clone()),
+                None => Taken::Nothing,
+            };
+        };
+        let (id, room) = (subscriber.upstream, subscriber.queue.room());
+        if let Some(upstream) = self.upstreams.get(&id)
+            && upstream.state == State::Live
+            && upstream.credit.is_some_and(|credit| credit.is_due(room))
+        {
+            self.due.insert(id);
+        }
+        Taken::Entry(entry)
+    }
+
+    /// A subscriber is gone. Answers the id that the server is to confirm the end of, if it must.
+    pub(super) fn leave(&mut self, number: u64) -> Option<u64> {
+        let subscriber = self.subscribers.remove(&number)?;
+        self.leave_upstream(number, subscriber.upstream)
+    }
+
+    fn leave_upstream(&mut self, number: u64, id: u64) -> Option<u64> {
+        let upstream = self.upstreams.get_mut(&id)?;
+        let was_there = upstream.subscribers.remove(&number);
+        if !was_there || !upstream.subscribers.is_empty() {
+            return None;
+        }
+        match upstream.state {
+            State::Wanted => {
+                self.remove_upstream(id);
+                None
+            }
+            State::Asked | State::Live => {
+                upstream.state = State::Leaving;
+                self.unshare(id);
+                self.due.insert(id);
+                Some(id)
+            }
+            State::Leaving => Some(id),
+        }
+    }
+
+    /// Whether the server may still have a subscription.
+    pub(super) fn is_on_wire(&self, id: u64) -> bool {
+        self.upstreams.contains_key(&id)
+    }
+
+    /// Whose tasks are to be woken.
+    pub(super) fn take_woken(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.woken)
+    }
+
+    fn end_upstream(&mut self, id: u64, reason: &EndReason) {
+        let Some(upstream) = self.remove_upstream(id) else {
+            return;
+        };
+        for number in upstream.subscribers {
+            if let Some(subscriber) = self.subscribers.get_mut(&number) {
+                subscriber.ended.get_or_insert_with(|| reason.clone());
+                self.woken.push(number);
+            }
+        }
+    }
+
+    fn remove_upstream(&mut self, id: u64) -> Option<Upstream> {
+        self.unshare(id);
+        self.due.remove(&id);
+        self.upstreams.remove(&id)
+    }
+
+    /// Nobody joins it any more.
+    fn unshare(&mut self, id: u64) {
+        let upstream = self.upstreams.get_mut(&id);
+        if let Some(sharing) = upstream.and_then(|upstream| upstream.sharing.take()) {
+            self.by_topic.remove(&sharing);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the server says.
+
+use bytes::Bytes;
+
+use super::queue::Gap;
+use super::upstream::State;
+use super::{Machine, Violation};
+use crate::rpc::topics::cursor::Cursor;
+use crate::rpc::topics::event::{EndReason, GapReason};
+use crate::rpc::topics::options::Lag;
+use crate::rpc::topics::wire::FromServer;
+
+impl Machine {
+    /// Takes a message from the server.
+    pub(in crate::rpc::topics) fn receive(&mut self, message: FromServer) -> Result<(), Violation> {
+        let id = message.id();
+        let upstream = self.upstreams.get(&id).ok_or(Violation::Unknown(id))?;
+        match (upstream.state, message) {
+            (State::Asked, FromServer::Accepted { cursor, newest, .. }) => {
+                self.accepted(id, cursor, newest);
+            }
+            (State::Asked, FromServer::Refused { fault, .. }) => {
+                self.end_upstream(id, &EndReason::Refused(fault));
+            }
+            (State::Live, FromServer::Item { sequence, body, .. }) => {
+                return self.item(id, sequence, &body);
+            }
+            (State::Live, FromServer::Gap { cursor, why, .. }) => self.advance(id, cursor, why),
+            (State::Live, FromServer::Ended { fault, .. }) => {
+                self.end_upstream(id, &EndReason::Closed(fault));
+            }
+            (
+                State::Leaving,
+                FromServer::Refused { .. }
+                | FromServer::Ended { .. }
+                | FromServer::Unsubscribed { .. },
+            ) => {
+                self.remove_upstream(id);
+            }
+            // They were on their way.
+            (
+                State::Leaving,
+                FromServer::Accepted { .. } | FromServer::Item { .. } | FromServer::Gap { .. },
+            ) => {}
+            _ => return Err(Violation::OutOfOrder(id)),
+        }
+        Ok(())
+    }
+
+    fn accepted(&mut self, id: u64, cursor: Cursor, newest: u64) {
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return;
+        };
+        upstream.state = State::Live;
+        upstream.seen.get_or_insert(cursor);
+        let why = if upstream.resume {
+            GapReason::NotRetained
+        } else {
+            GapReason::NotResumed
+        };
+        self.advance(id, cursor, why);
+        let Some(upstream) = self.upstreams.get(&id) else {
+            return;
+        };
+        for number in &upstream.subscribers {
+            let Some(subscriber) = self.subscribers.get_mut(number) else {
+                continue;
+            };
+            if !subscriber.is_accepted {
+                subscriber.is_accepted = true;
+                // Others who share it may still be sent what was published before this one came.
+                if upstream.sharing.is_some() {
+                    subscriber.joined = newest;
+                }
+                self.woken.push(*number);
+            }
+        }
+    }
+
+    fn item(&mut self, id: u64, sequence: u64, body: &Bytes) -> Result<(), Violation> {
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return Ok(());
+        };
+        if let Some(credit) = &mut upstream.credit
+            && !credit.spend()
+        {
+            return Err(Violation::Credit(id));
+        }
+        let Some(seen) = upstream.seen else {
+            return Ok(());
+        };
+        // What was seen before the link was lost may come again.
+        if sequence <= seen.sequence() {
+            return Ok(());
+        }
+        let before = Cursor::new(seen.origin(), sequence.saturating_sub(1));
+        self.advance(id, before, GapReason::Lagged);
+        self.spread(id, Cursor::new(seen.origin(), sequence), body);
+        Ok(())
+    }
+
+    /// Gives an item to all who read an upstream.
+    fn spread(&mut self, id: u64, cursor: Cursor, body: &Bytes) {
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return;
+        };
+        upstream.seen = Some(cursor);
+        let mut cut_off = Vec::new();
+        for number in &upstream.subscribers {
+            let Some(subscriber) = self.subscribers.get_mut(number) else {
+                continue;
+            };
+            if subscriber.joined >= cursor.sequence() {
+                continue;
+            }
+            if subscriber.lag == Lag::Disconnect && subscriber.queue.is_full() {
+                subscriber.ended = Some(EndReason::Lagged);
+                cut_off.push(*number);
+                continue;
+            }
+            if subscriber.queue.is_empty() {
+                self.woken.push(*number);
+            }
+            subscriber.queue.push_item(cursor, body.clone());
+        }
+        for number in cut_off {
+            self.leave_upstream(number, id);
+        }
+    }
+
+    /// Nothing more comes up to `cursor`: says what is missing to all who would have had it.
+    fn advance(&mut self, id: u64, cursor: Cursor, why: GapReason) {
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return;
+        };
+        let Some(seen) = upstream.seen.replace(cursor) else {
+            return;
+        };
+        if seen == cursor {
+            return;
+        }
+        let is_counted = seen.origin() == cursor.origin() && seen.sequence() < cursor.sequence();
+        for number in &upstream.subscribers {
+            let Some(subscriber) = self.subscribers.get_mut(number) else {
+                continue;
+            };
+            if !subscriber.is_accepted {
+                continue;
+            }
+            let gap = if is_counted {
+                let from = seen.sequence().max(subscriber.joined);
+                Gap::counted(cursor.sequence().saturating_sub(from), why)
+            } else {
+                subscriber.joined = 0;
+                Gap::uncounted()
+            };
+            if gap.missed == Some(0) {
+                continue;
+            }
+            if subscriber.queue.is_empty() {
+                self.woken.push(*number);
+            }
+            subscriber.queue.push_gap(gap);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The rules alone: what is sent, and what comes of what is received.
+
+use bytes::Bytes;
+
+use super::{Entry, Gap, Machine, Taken, Unwanted, Violation};
+use crate::rpc::LinkError;
+use crate::rpc::fault::Fault;
+use crate::rpc::topics::cursor::Cursor;
+use crate::rpc::topics::event::{EndReason, GapReason};
+use crate::rpc::topics::options::{Lag, SubscribeOptions};
+use crate::rpc::topics::wire::{FromClient, FromServer};
+
+const TOPIC: Bytes = Bytes::from_static(b"topic");
+const ORIGIN: u64 = 7;
+
+fn up() -> Machine {
+    let mut machine = Machine::new(4);
+    machine.link_up();
+    machine
+}
+
+fn alone() -> SubscribeOptions {
+    SubscribeOptions::default().shared(false)
+}
+
+fn begin(machine: &mut Machine, options: &SubscribeOptions) -> u64 {
+    machine.subscribe(&TOPIC, options).expect("a place")
+}
+
+/// What goes out: the ids of what is asked, granted and given up.
+fn sent(machine: &mut Machine) -> Vec<String> {
+    let mut sent = Vec::new();
+    while let Some(message) = machine.poll_transmit() {
+        sent.push(match message {
+            FromClient::Subscribe {
+                id, after, credit, ..
+            } => {
+                let after = after.map(Cursor::sequence);
+                format!("subscribe {id} {after:?} {credit:?}")
+            }
+            FromClient::Credit { id, items } => format!("credit {id} {items}"),
+            FromClient::Unsubscribe { id } => format!("unsubscribe {id}"),
+        });
+    }
+    sent
+}
+
+fn accepted(id: u64, sequence: u64) -> FromServer {
+    FromServer::Accepted {
+        id,
+        cursor: Cursor::new(ORIGIN, sequence),
+        newest: sequence,
+    }
+}
+
+fn item(id: u64, sequence: u64) -> FromServer {
+    let body = Bytes::from_static(b"item");
+    FromServer::Item { id, sequence, body }
+}
+
+fn read(machine: &mut Machine, number: u64) -> Vec<String> {
+    let mut read = Vec::new();
+    loop {
+        read.push(match machine.take(number) {
+            Taken::Nothing => return read,
+            Taken::Entry(Entry::Item(cursor, _)) => cursor.sequence().to_string(),
+            Taken::Entry(Entry::Gap(Gap { missed, why })) => format!("{missed:?} {why:?}"),
+            Taken::End(reason) => {
+                read.push(reason.to_string());
+                return read;
+            }
+        });
+    }
+}
+
+/// A live subscription that has seen everything up to item 10.
+fn live(machine: &mut Machine, options: &SubscribeOptions) -> u64 {
+    let number = begin(machine, options);
+    sent(machine);
+    machine.receive(accepted(1, 10)).unwrap();
+    number
+}
+
+#[test]
+fn items_come_once_and_in_order_and_holes_are_said() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone());
+    for sequence in [11, 12, 12, 11, 15, 3, 16] {
+        machine.receive(item(1, sequence)).unwrap();
+    }
+    let expected = ["11", "12", "Some(2) Lagged", "15", "16"];
+    assert_eq!(read(&mut machine, number), expected);
+}
+
+#[test]
+fn subscriptions_are_asked_in_the_order_of_their_ids_on_every_link() {
+    let mut machine = up();
+    for _ in 0..3 {
+        begin(&mut machine, &alone());
+    }
+    let all = [
+        "subscribe 1 None None",
+        "subscribe 2 None None",
+        "subscribe 3 None None",
+    ];
+    assert_eq!(sent(&mut machine), all);
+    machine.link_lost();
+    assert_eq!(sent(&mut machine), [""; 0]);
+    begin(&mut machine, &alone());
+    machine.link_up();
+    assert_eq!(sent(&mut machine).len(), 4);
+}
+
+#[test]
+fn a_subscription_is_asked_behind_what_it_has_seen() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone());
+    machine.receive(item(1, 11)).unwrap();
+    machine.link_lost();
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(11) None"]);
+    machine.receive(accepted(1, 14)).unwrap();
+    machine.receive(item(1, 15)).unwrap();
+    let expected = ["11", "Some(3) NotRetained", "15"];
+    assert_eq!(read(&mut machine, number), expected);
+}
+
+#[test]
+fn an_origin_that_counts_anew_or_backwards_has_restarted() {
+    for cursor in [Cursor::new(8, 20), Cursor::new(ORIGIN, 9)] {
+        let mut machine = up();
+        let number = live(&mut machine, &alone());
+        machine.link_up();
+        sent(&mut machine);
+        let newest = cursor.sequence();
+        let again = FromServer::Accepted {
+            id: 1,
+            cursor,
+            newest,
+        };
+        machine.receive(again).unwrap();
+        machine.receive(item(1, newest + 1)).unwrap();
+        let expected = ["None Restarted".to_owned(), (newest + 1).to_string()];
+        assert_eq!(read(&mut machine, number), expected);
+    }
+}
+
+#[test]
+fn what_is_on_its_way_to_one_that_left_is_ignored_until_the_server_confirms() {
+    for last in [
+        FromServer::Unsubscribed { id: 1 },
+        FromServer::Ended { id: 1, fault: None },
+        FromServer::Refused {
+            id: 1,
+            fault: Fault::refused(""),
+        },
+    ] {
+        let mut machine = up();
+        let number = begin(&mut machine, &alone());
+        sent(&mut machine);
+        assert_eq!(machine.leave(number), Some(1));
+        assert_eq!(sent(&mut machine), ["unsubscribe 1"]);
+        machine.receive(accepted(1, 10)).unwrap();
+        machine.receive(item(1, 11)).unwrap();
+        assert!(machine.is_on_wire(1));
+        machine.receive(last.clone()).unwrap();
+        assert!(!machine.is_on_wire(1));
+        assert_eq!(machine.receive(last), Err(Violation::Unknown(1)));
+    }
+}
+
+#[test]
+fn one_that_leaves_before_it_was_asked_leaves_no_trace() {
+    let mut machine = up();
+    let number = begin(&mut machine, &alone());
+    assert_eq!(machine.leave(number), None);
+    assert_eq!(sent(&mut machine), [""; 0]);
+    assert!(!machine.is_on_wire(1));
+    assert_eq!(machine.leave(number), None);
+}
+
+#[test]
+fn who_joins_one_that_is_leaving_begins_another() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    let first = live(&mut machine, &options);
+    assert_eq!(machine.leave(first), Some(1));
+    let second = begin(&mut machine, &options);
+    let third = begin(&mut machine, &options);
+    assert_eq!(
+        sent(&mut machine),
+        ["unsubscribe 1", "subscribe 2 None None"]
+    );
+    machine.receive(accepted(2, 10)).unwrap();
+    machine.receive(item(2, 11)).unwrap();
+    for number in [second, third] {
+        assert_eq!(read(&mut machine, number), ["11"]);
+    }
+}
+
+#[test]
+fn a_server_that_breaks_the_rules_is_found_out() {
+    let mut machine = up();
+    let pressing = alone().lag(Lag::BackPressure).capacity(1);
+    begin(&mut machine, &pressing);
+    assert_eq!(
+        machine.receive(accepted(1, 10)),
+        Err(Violation::OutOfOrder(1)),
+        "it was not asked"
+    );
+    assert_eq!(sent(&mut machine), ["subscribe 1 None Some(1)"]);
+    let early = machine.receive(item(1, 11));
+    assert_eq!(early, Err(Violation::OutOfOrder(1)));
+    machine.receive(accepted(1, 10)).unwrap();
+    let twice = machine.receive(accepted(1, 10));
+    assert_eq!(twice, Err(Violation::OutOfOrder(1)));
+    machine.receive(item(1, 11)).unwrap();
+    let unpaid = machine.receive(item(1, 12));
+    assert_eq!(unpaid, Err(Violation::Credit(1)));
+    let unknown = machine.receive(item(2, 1));
+    assert_eq!(unknown, Err(Violation::Unknown(2)));
+    let unasked = machine.receive(FromServer::Unsubscribed { id: 1 });
+    assert_eq!(unasked, Err(Violation::OutOfOrder(1)));
+}
+
+#[test]
+fn credit_is_granted_when_half_of_the_capacity_was_read() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone().lag(Lag::BackPressure).capacity(4));
+    for sequence in 11..15 {
+        machine.receive(item(1, sequence)).unwrap();
+    }
+    assert!(matches!(machine.take(number), Taken::Entry(_)));
+    assert_eq!(sent(&mut machine), [""; 0]);
+    assert!(matches!(machine.take(number), Taken::Entry(_)));
+    assert_eq!(sent(&mut machine), ["credit 1 2"]);
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(14) Some(2)"]);
+}
+
+#[test]
+fn at_most_so_many_are_on_the_wire_and_sharing_costs_nothing() {
+    let mut machine = up();
+    let numbers: Vec<u64> = (0..4).map(|_| begin(&mut machine, &alone())).collect();
+    let refused = machine.subscribe(&TOPIC, &SubscribeOptions::default());
+    assert!(matches!(refused, Err(Unwanted::TooMany { limit: 4 })));
+    sent(&mut machine);
+    machine.leave(numbers[0]);
+    let refused = machine.subscribe(&TOPIC, &SubscribeOptions::default());
+    assert!(refused.is_err(), "the server has not confirmed the end");
+    sent(&mut machine);
+    machine.receive(FromServer::Unsubscribed { id: 1 }).unwrap();
+    for _ in 0..3 {
+        begin(&mut machine, &SubscribeOptions::default());
+    }
+    assert_eq!(sent(&mut machine), ["subscribe 5 None None"]);
+}
+
+#[test]
+fn a_refusal_on_another_link_ends_what_was_accepted_before() {
+    let mut machine = up();
+    let number = live(&mut machine, &SubscribeOptions::default());
+    machine.link_up();
+    sent(&mut machine);
+    let joined = begin(&mut machine, &SubscribeOptions::default());
+    let fault = Fault::refused("no");
+    machine
+        .receive(FromServer::Refused { id: 1, fault })
+        .unwrap();
+    let refused = machine.is_accepted(joined);
+    assert!(matches!(refused, Some(Err(EndReason::Refused(_)))));
+    let words = "the service refused to go on: the service refused (no)";
+    assert_eq!(read(&mut machine, number), [words]);
+}
+
+#[test]
+fn after_the_end_of_the_link_nothing_is_begun() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone());
+    machine.receive(item(1, 11)).unwrap();
+    machine.link_down(&LinkError::Closed);
+    let expected = ["11", "the link is down: the link was closed here"];
+    assert_eq!(read(&mut machine, number), expected);
+    let refused = machine.subscribe(&TOPIC, &alone());
+    assert!(matches!(refused, Err(Unwanted::Down(LinkError::Closed))));
+    assert_eq!(machine.take_woken(), [number, number, number]);
+}
+
+#[test]
+fn a_gap_says_the_servers_reason() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone());
+    let cursor = Cursor::new(ORIGIN, 12);
+    let why = GapReason::TooLarge;
+    machine
+        .receive(FromServer::Gap { id: 1, cursor, why })
+        .unwrap();
+    machine.receive(item(1, 13)).unwrap();
+    assert_eq!(read(&mut machine, number), ["Some(2) TooLarge", "13"]);
+}

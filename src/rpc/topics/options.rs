@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use super::cursor::Cursor;
+
+/// How a subscription is to be.
+///
+/// ```
+/// use sessionwire::rpc::{Lag, SubscribeOptions};
+///
+/// let options = SubscribeOptions::default().capacity(256).lag(Lag::BackPressure);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SubscribeOptions {
+    pub(super) capacity: usize,
+    pub(super) lag: Lag,
+    pub(super) resume: bool,
+    pub(super) shared: bool,
+    pub(super) after: Option<Cursor>,
+    pub(super) deadline: Duration,
+}
+
+/// What happens to a subscriber that is slower than its feed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Lag {
+    /// The oldest items in its queue make room for new ones; a gap counts them.
+    #[default]
+    DropOldest,
+    /// It gets what is in its queue, then [`EndReason::Lagged`](super::EndReason::Lagged).
+    Disconnect,
+    /// The server sends it no more than it has room for. Items wait in the feed; those that the feed
+    /// cannot keep so long are counted by a gap. Such a subscription is not shared.
+    BackPressure,
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self {
+            capacity: 64,
+            lag: Lag::DropOldest,
+            resume: true,
+            shared: true,
+            after: None,
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl SubscribeOptions {
+    /// The items that wait to be read, at most. Default 64, at least 1, at most 65,536.
+    #[must_use]
+    pub fn capacity(mut self, items: usize) -> Self {
+        self.capacity = items.clamp(1, 65_536);
+        self
+    }
+
+    /// What happens when that many wait. Default [`Lag::DropOldest`].
+    #[must_use]
+    pub fn lag(mut self, lag: Lag) -> Self {
+        self.lag = lag;
+        self
+    }
+
+    /// Whether items that were published while there was no connection still come, as far as the
+    /// feed has them. Default yes; otherwise a gap counts them.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// Whether it may share what comes on the wire with other subscriptions to an equal topic.
+    /// Default yes.
+    #[must_use]
+    pub fn shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
+    }
+
+    /// Begins behind `cursor` instead of with the next item that is published. Such a subscription
+    /// is not shared.
+    #[must_use]
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.after = Some(cursor);
+        self
+    }
+
+    /// How long to wait for the service's answer, a connection included. Default 10 s.
+    #[must_use]
+    pub fn deadline(mut self, time: Duration) -> Self {
+        self.deadline = time;
+        self
+    }
+
+    /// Whether all who have equal topics can have one stream of items.
+    pub(super) fn can_share(&self) -> bool {
+        self.shared && self.lag != Lag::BackPressure && self.after.is_none()
+    }
+}

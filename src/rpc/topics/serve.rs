@@ -1,0 +1,501 @@
+//! The serving end of a channel of topics: one task for all subscriptions on it.
+
+use std::any::type_name;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_sink::Sink;
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustc_hash::FxHashMap;
+
+use super::cursor::Cursor;
+use super::doorbell::Doorbell;
+use super::event::GapReason;
+use super::source::{Closed, Follower, Next, Source, Step};
+use super::wire::{FromClient, FromServer, WireError};
+use crate::codec::{self, MaxMessageSize};
+use crate::mux::{ChannelError, Code, Connection, Place, RawReceiver, RawSender, Router};
+use crate::rpc::fault::{Fault, FaultKind};
+use crate::rpc::interface::Interface;
+use crate::rpc::service::{Caller, Service};
+use crate::runtime::timeout;
+
+/// How much of a service's topics one connection may use.
+///
+/// ```
+/// let limits = sessionwire::rpc::TopicLimits::default().subscriptions(16);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicLimits {
+    subscriptions: usize,
+    follow_timeout: Duration,
+}
+
+impl Default for TopicLimits {
+    fn default() -> Self {
+        Self {
+            subscriptions: 1024,
+            follow_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl TopicLimits {
+    /// The subscriptions to the service's topics that a connection may have at once. Default 1,024;
+    /// further ones are refused with [`FaultKind::Busy`].
+    #[must_use]
+    pub fn subscriptions(mut self, subscriptions: usize) -> Self {
+        self.subscriptions = subscriptions;
+        self
+    }
+
+    /// How long [`Service::follow`] may take. Default 10 s; then the subscription is refused with
+    /// [`FaultKind::DeadlinePassed`].
+    #[must_use]
+    pub fn follow_timeout(mut self, time: Duration) -> Self {
+        self.follow_timeout = time;
+        self
+    }
+}
+
+/// Adds the topics of a service to a router.
+pub(in crate::rpc) fn serve<S: Service>(
+    router: Router,
+    service: &Arc<S>,
+    limits: TopicLimits,
+) -> Router {
+    let service = Arc::clone(service);
+    let protocol = protocol::<S::Interface>();
+    router.on_incoming(&protocol, move |channel| {
+        let connection = channel.connection();
+        let (sender, receiver) = channel.accept_raw().split();
+        let serving = Serving {
+            service: Arc::clone(&service),
+            connection: Arc::new(connection),
+            limits,
+            receiver,
+            bell: Arc::default(),
+            subscriptions: FxHashMap::default(),
+            last_id: None,
+            openings: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+            outgoing: Outgoing::new(sender),
+            steps: Vec::new(),
+        };
+        Some(Box::pin(serving.run()))
+    })
+}
+
+/// The name of the channels that carry an interface's subscriptions.
+pub(super) fn protocol<I: Interface>() -> String {
+    format!("{}.topics", I::NAME)
+}
+
+/// One channel of topics.
+struct Serving<S> {
+    service: Arc<S>,
+    connection: Arc<Connection>,
+    limits: TopicLimits,
+    receiver: RawReceiver,
+    bell: Arc<Doorbell>,
+    subscriptions: FxHashMap<u64, Served>,
+    last_id: Option<u64>,
+    openings: FuturesUnordered<Opening>,
+    /// Who has something to send, in turn. A subscription is here, or waits for its bell, or for
+    /// credit.
+    ready: VecDeque<u64>,
+    outgoing: Outgoing,
+    steps: Vec<Step>,
+}
+
+struct Served {
+    stage: Stage,
+    credit: Option<u64>,
+    _place: Place,
+}
+
+enum Stage {
+    Opening {
+        after: Option<Cursor>,
+        abort: AbortHandle,
+    },
+    Live {
+        follower: Follower,
+        waits_for_credit: bool,
+    },
+}
+
+#[cfg(not(target_family = "wasm"))]
+type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
+#[cfg(target_family = "wasm")]
+type Opening = Pin<Box<dyn Future<Output = Opened>>>;
+
+/// What became of a subscription; none if it was given up.
+type Opened = Option<(u64, Result<Arc<Source>, Fault>)>;
+
+/// Why the channel is reset.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("subscription {0} is no new one")]
+    Reused(u64),
+    #[error("subscription {0} was never made")]
+    Unknown(u64),
+}
+
+/// What the task does at most before others have their turn.
+const ROUNDS: usize = 32;
+const MESSAGES_AT_ONCE: usize = 64;
+/// The client's next message is not read while so many messages wait to be sent.
+const MOST_WAITING: usize = 256;
+
+impl<S: Service> Serving<S> {
+    async fn run(mut self) {
+        let outcome = poll_fn(|context| self.poll(context)).await;
+        match outcome {
+            Ok(()) => self.outgoing.sender.finish(),
+            Err(Failure::Channel(error)) => tracing::debug!(%error, "a channel of topics ended"),
+            Err(failure) => {
+                tracing::debug!(error = %failure, "a client of topics broke the protocol");
+                let reason = failure.to_string();
+                self.outgoing.sender.reset(Code::PROTOCOL_ERROR, &reason);
+            }
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        for _ in 0..ROUNDS {
+            let opened = self.poll_openings(context);
+            let was_full = self.outgoing.is_full();
+            let read = match self.poll_read(context)? {
+                Poll::Ready(Read::End) => return Poll::Ready(Ok(())),
+                Poll::Ready(Read::Some) => true,
+                Poll::Pending => false,
+            };
+            let written = self.poll_write(context)?;
+            let has_room_again = was_full && !self.outgoing.is_full();
+            if !opened && !read && !has_room_again && written.is_pending() {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether a service has decided about a subscription.
+    fn poll_openings(&mut self, context: &mut Context<'_>) -> bool {
+        let mut some = false;
+        while let Poll::Ready(Some(opened)) = self.openings.poll_next_unpin(context) {
+            if let Some((id, decision)) = opened {
+                self.decide(id, decision);
+            }
+            some = true;
+        }
+        some
+    }
+
+    fn decide(&mut self, id: u64, decision: Result<Arc<Source>, Fault>) {
+        let Some(served) = self.subscriptions.get_mut(&id) else {
+            return;
+        };
+        let Stage::Opening { after, .. } = served.stage else {
+            return;
+        };
+        match decision {
+            Ok(source) => {
+                let follower = source.follow(after);
+                self.outgoing.push(&FromServer::Accepted {
+                    id,
+                    cursor: follower.place(),
+                    newest: follower.newest(),
+                });
+                served.stage = Stage::Live {
+                    follower,
+                    waits_for_credit: false,
+                };
+                self.ready.push_back(id);
+            }
+            Err(fault) => {
+                self.subscriptions.remove(&id);
+                self.outgoing.push(&FromServer::Refused { id, fault });
+            }
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, Failure>> {
+        let mut count = 0;
+        while count < MESSAGES_AT_ONCE && !self.outgoing.is_full() {
+            match self.receiver.poll_recv_with(context, FromClient::decode)? {
+                Poll::Ready(Some(message)) => self.heard(message?)?,
+                Poll::Ready(None) => return Poll::Ready(Ok(Read::End)),
+                Poll::Pending => break,
+            }
+            count += 1;
+        }
+        match count {
+            0 => Poll::Pending,
+            _ => Poll::Ready(Ok(Read::Some)),
+        }
+    }
+
+    fn heard(&mut self, message: FromClient) -> Result<(), Failure> {
+        match message {
+            FromClient::Subscribe {
+                id,
+                after,
+                credit,
+                topic,
+            } => {
+                if self.last_id.is_some_and(|last| id <= last) {
+                    return Err(Failure::Reused(id));
+                }
+                self.last_id = Some(id);
+                self.subscribe(id, after, credit, topic);
+            }
+            FromClient::Credit { id, items } => self.grant(id, items)?,
+            FromClient::Unsubscribe { id } => self.unsubscribe(id)?,
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, id: u64, after: Option<Cursor>, credit: Option<u64>, topic: Bytes) {
+        let most = self.limits.subscriptions;
+        let kind = type_name::<(Served, S::Interface)>();
+        let Some(place) = self.connection.occupy(kind, most) else {
+            let reason = format!("{most} subscriptions are open already");
+            let fault = Fault::new(FaultKind::Busy, reason);
+            return self.outgoing.push(&FromServer::Refused { id, fault });
+        };
+        let (abort, registration) = AbortHandle::new_pair();
+        let opening = open(
+            Arc::clone(&self.service),
+            Arc::clone(&self.connection),
+            topic,
+            self.limits.follow_timeout,
+        );
+        let opening = Abortable::new(opening, registration);
+        self.openings.push(Box::pin(
+            opening.map(move |decision| decision.ok().map(|decision| (id, decision))),
+        ));
+        let served = Served {
+            stage: Stage::Opening { after, abort },
+            credit,
+            _place: place,
+        };
+        self.subscriptions.insert(id, served);
+    }
+
+    fn grant(&mut self, id: u64, items: u64) -> Result<(), Failure> {
+        let Some(served) = self.subscriptions.get_mut(&id) else {
+            return self.check_was_used(id);
+        };
+        served.credit = served.credit.map(|credit| credit.saturating_add(items));
+        if let Stage::Live {
+            waits_for_credit, ..
+        } = &mut served.stage
+            && std::mem::take(waits_for_credit)
+        {
+            self.ready.push_back(id);
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, id: u64) -> Result<(), Failure> {
+        let Some(served) = self.subscriptions.remove(&id) else {
+            // It has ended already, and the client has been told.
+            return self.check_was_used(id);
+        };
+        if let Stage::Opening { abort, .. } = served.stage {
+            abort.abort();
+        }
+        self.outgoing.forget(id);
+        self.outgoing.push(&FromServer::Unsubscribed { id });
+        Ok(())
+    }
+
+    fn check_was_used(&self, id: u64) -> Result<(), Failure> {
+        if self.last_id.is_some_and(|last| id <= last) {
+            Ok(())
+        } else {
+            Err(Failure::Unknown(id))
+        }
+    }
+
+    /// Ready when something was written and more may be; pending when the channel is full, or
+    /// nobody has anything to send.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        for _ in 0..MESSAGES_AT_ONCE {
+            ready!(self.outgoing.poll(context))?;
+            let rang = self.bell.answer(context, &mut self.ready);
+            let Some(id) = self.ready.pop_front() else {
+                if rang {
+                    continue;
+                }
+                self.outgoing.sender.hand_over();
+                return Poll::Pending;
+            };
+            self.read_for(id);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what comes next for a subscription, unless it is gone.
+    fn read_for(&mut self, id: u64) {
+        let Some(served) = self.subscriptions.get_mut(&id) else {
+            return;
+        };
+        let Stage::Live {
+            follower,
+            waits_for_credit,
+        } = &mut served.stage
+        else {
+            return;
+        };
+        let next = follower.read(&mut served.credit, &self.bell, id, &mut self.steps);
+        for step in self.steps.drain(..) {
+            self.outgoing.push_step(id, step);
+        }
+        match next {
+            Next::ReadOn => self.ready.push_back(id),
+            Next::WaitForCredit => *waits_for_credit = true,
+            Next::WaitForBell => {}
+            Next::Over => {
+                self.subscriptions.remove(&id);
+            }
+        }
+    }
+}
+
+enum Read {
+    Some,
+    End,
+}
+
+/// Asks the service, which may panic or take too long.
+async fn open<S: Service>(
+    service: Arc<S>,
+    connection: Arc<Connection>,
+    topic: Bytes,
+    time: Duration,
+) -> Result<Arc<Source>, Fault> {
+    let runtime = Arc::clone(connection.runtime());
+    let deciding = async move {
+        let max = MaxMessageSize::new(topic.len()).unwrap_or_default();
+        let topic = codec::decode(&topic, max.max(MaxMessageSize::default()))
+            .map_err(|error| Fault::new(FaultKind::Undecodable, error.to_string()))?;
+        let now = connection.runtime().now();
+        let caller = Caller::new(connection, now.checked_add(time).unwrap_or(now));
+        let feed = service.follow(caller, topic).await?;
+        Ok(Arc::clone(feed.source()))
+    };
+    let deciding = AssertUnwindSafe(deciding).catch_unwind();
+    match timeout(&*runtime, time, deciding).await {
+        Some(Ok(decision)) => decision,
+        Some(Err(_)) => Err(Fault::new(FaultKind::Panicked, "")),
+        None => Err(Fault::new(FaultKind::DeadlinePassed, "")),
+    }
+}
+
+/// What waits for room in the channel: answers, and the items of one turn.
+struct Outgoing {
+    sender: RawSender,
+    messages: VecDeque<Message>,
+    scratch: BytesMut,
+}
+
+struct Message {
+    encoded: Bytes,
+    /// Of an item: whose it is, and where.
+    item: Option<(u64, Cursor)>,
+}
+
+impl Outgoing {
+    fn new(sender: RawSender) -> Self {
+        Self {
+            sender,
+            messages: VecDeque::new(),
+            scratch: BytesMut::new(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.messages.len() >= MOST_WAITING
+    }
+
+    fn push(&mut self, message: &FromServer) {
+        let encoded = self.encode(message);
+        let message = Message {
+            encoded,
+            item: None,
+        };
+        self.messages.push_back(message);
+    }
+
+    fn push_step(&mut self, id: u64, step: Step) {
+        match step {
+            Step::Gap(cursor) => self.push(&FromServer::Gap {
+                id,
+                cursor,
+                why: GapReason::Lagged,
+            }),
+            Step::Item(cursor, body) => {
+                let sequence = cursor.sequence();
+                let encoded = self.encode(&FromServer::Item { id, sequence, body });
+                let item = Some((id, cursor));
+                self.messages.push_back(Message { encoded, item });
+            }
+            Step::Closed(Closed(fault)) => self.push(&FromServer::Ended { id, fault }),
+        }
+    }
+
+    /// Nothing more of a subscription goes out.
+    fn forget(&mut self, id: u64) {
+        let is_other = |message: &Message| message.item.is_none_or(|(of, _)| of != id);
+        self.messages.retain(is_other);
+    }
+
+    /// Ready when everything is in the channel.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
+        while let Some(message) = self.messages.front() {
+            ready!(Sink::poll_ready(Pin::new(&mut self.sender), context))?;
+            let (encoded, item) = (message.encoded.clone(), message.item);
+            match Sink::start_send(Pin::new(&mut self.sender), encoded) {
+                Err(ChannelError::TooLarge { .. }) if item.is_some() => {
+                    self.replace_by_gap(item);
+                    continue;
+                }
+                sent => sent?,
+            }
+            self.messages.pop_front();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The first message is an item that the peer takes in no message.
+    fn replace_by_gap(&mut self, item: Option<(u64, Cursor)>) {
+        let Some((id, cursor)) = item else { return };
+        let why = GapReason::TooLarge;
+        let encoded = self.encode(&FromServer::Gap { id, cursor, why });
+        if let Some(first) = self.messages.front_mut() {
+            let item = None;
+            *first = Message { encoded, item };
+        }
+    }
+
+    fn encode(&mut self, message: &FromServer) -> Bytes {
+        message.encode(&mut self.scratch);
+        self.scratch.split().freeze()
+    }
+}

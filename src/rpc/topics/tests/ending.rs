@@ -1,0 +1,104 @@
+//! How subscriptions end, and what they leave behind: nothing.
+
+use super::world::{World, read, texts};
+use crate::rpc::{FeedLimits, LinkError, SubscribeError, SubscribeOptions};
+
+/// Test 6: in every state of the link.
+#[test]
+fn one_that_is_dropped_while_the_link_is_down_never_reaches_the_server() {
+    let mut world = World::up(FeedLimits::default());
+    let subscription = world.subscribe(SubscribeOptions::default());
+    world.kill();
+    drop(subscription);
+    let waiting = world.begin(SubscribeOptions::default());
+    drop(waiting);
+    world.connect();
+    world.pass(11);
+    assert_eq!(world.feed().followers(), 0);
+}
+
+#[test]
+fn unsubscribing_returns_in_every_state_of_the_link() {
+    let mut world = World::up(FeedLimits::default());
+    let subscription = world.subscribe(SubscribeOptions::default());
+    assert_eq!(world.feed().followers(), 1);
+    world
+        .spawn(subscription.unsubscribe())
+        .get()
+        .expect("an acknowledgement");
+    assert_eq!(world.feed().followers(), 0);
+
+    let subscription = world.subscribe(SubscribeOptions::default());
+    world.kill();
+    world
+        .spawn(subscription.unsubscribe())
+        .get()
+        .expect("nobody to ask");
+    world.connect();
+    assert_eq!(world.feed().followers(), 0);
+
+    let subscription = world.subscribe(SubscribeOptions::default());
+    world.kill();
+    world.connect_unserved();
+    let unsubscribed = world.spawn(subscription.unsubscribe());
+    assert!(unsubscribed.get().is_none(), "the server has yet to say so");
+    world.kill();
+    unsubscribed.get().expect("a lost link ends it as well");
+    world.connect();
+    assert_eq!(world.feed().followers(), 0);
+}
+
+/// Test 27, of subscriptions.
+#[test]
+fn a_subscription_outlives_its_client_and_nothing_outlives_both() {
+    let mut world = World::up(FeedLimits::default());
+    let idle = world.clock.run_until_stalled();
+    let mut subscription = world.subscribe(SubscribeOptions::default());
+    world.client = None;
+    world.publish(0..3);
+    world.run();
+    world.kill();
+    world.connect();
+    world.publish(3..5);
+    world.run();
+    assert_eq!(read(&mut subscription), texts(0..5));
+    drop(subscription);
+    assert_eq!(world.clock.run_until_stalled(), idle);
+    assert_eq!(world.feed().followers(), 0);
+}
+
+#[test]
+fn a_link_that_is_down_ends_everything_with_its_error() {
+    let mut world = World::up(FeedLimits::default());
+    let mut subscription = world.subscribe(SubscribeOptions::default());
+    world.publish(0..2);
+    world.run();
+    world.kill();
+    let waiting = world.begin(SubscribeOptions::default().shared(false));
+    world.down(LinkError::Closed);
+    let expected = ["0", "1", "the link is down: the link was closed here"];
+    assert_eq!(read(&mut subscription), expected);
+    for begun in [waiting, world.begin(SubscribeOptions::default())] {
+        let error = begun.get().expect("an answer").expect_err("it is down");
+        assert!(matches!(error, SubscribeError::Down(LinkError::Closed)));
+    }
+}
+
+#[test]
+fn without_a_link_the_deadline_passes() {
+    let mut world = World::new(FeedLimits::default());
+    let begun = world.begin(SubscribeOptions::default());
+    world.pass(9);
+    assert!(begun.get().is_none());
+    world.pass(1);
+    let error = begun
+        .get()
+        .expect("an answer")
+        .expect_err("there is no link");
+    assert!(
+        matches!(error, SubscribeError::DeadlinePassed(_)),
+        "{error}"
+    );
+    world.connect();
+    assert_eq!(world.feed().followers(), 0);
+}

@@ -1,0 +1,110 @@
+//! Subscribers that are slower than what is published.
+
+use super::world::{World, read, read_one, texts};
+use crate::rpc::{FeedLimits, Lag, SubscribeOptions};
+
+fn lag(lag: Lag, capacity: usize) -> SubscribeOptions {
+    SubscribeOptions::default().lag(lag).capacity(capacity)
+}
+
+/// Test 21: one of a hundred subscribers is slow.
+#[test]
+fn a_slow_subscriber_costs_the_others_nothing() {
+    for policy in [Lag::DropOldest, Lag::Disconnect, Lag::BackPressure] {
+        let world = World::up(FeedLimits::default().items(64));
+        let mut others: Vec<_> = (0..99)
+            .map(|_| world.subscribe(SubscribeOptions::default()))
+            .collect();
+        let mut slow = world.subscribe(lag(policy, 4));
+        let mut heard = Vec::new();
+        for second in 0..100 {
+            world.publish(second * 10..second * 10 + 10);
+            world.run();
+            for other in &mut others {
+                assert_eq!(read(other), texts(second * 10..second * 10 + 10));
+            }
+            heard.extend(read_one(&mut slow));
+            world.run();
+        }
+        // It may be granted more only once it has read.
+        while let Some(text) = read_one(&mut slow) {
+            heard.push(text);
+            world.run();
+        }
+        account(policy, &heard);
+    }
+}
+
+/// What a slow subscriber has heard of a thousand items adds up.
+fn account(policy: Lag, heard: &[String]) {
+    let (mut next, mut ended) = (0, false);
+    for text in heard {
+        assert!(!ended, "nothing follows the end");
+        if let Ok(number) = text.parse::<u64>() {
+            assert_eq!(number, next, "{policy:?}: no hole without a gap");
+            next += 1;
+        } else if let Some(rest) = text.strip_prefix("Some(") {
+            let count = rest.strip_suffix(") Lagged").expect("the reason");
+            next += count.parse::<u64>().unwrap();
+        } else {
+            assert_eq!(text, "the subscriber was too slow");
+            ended = true;
+        }
+    }
+    assert_eq!(ended, policy == Lag::Disconnect);
+    assert!(
+        ended || next == 1000,
+        "{policy:?}: {next} are accounted for"
+    );
+}
+
+#[test]
+fn at_its_capacity_a_queue_drops_nothing_and_one_beyond_it_does() {
+    let world = World::up(FeedLimits::default());
+    let mut subscription = world.subscribe(lag(Lag::DropOldest, 4));
+    world.publish(0..4);
+    world.run();
+    assert_eq!(read(&mut subscription), texts(0..4));
+    world.publish(4..9);
+    world.run();
+    assert_eq!(
+        read(&mut subscription),
+        ["Some(1) Lagged", "5", "6", "7", "8"]
+    );
+}
+
+#[test]
+fn back_pressure_leaves_items_in_the_feed() {
+    let world = World::up(FeedLimits::default().items(16));
+    let mut pressing = world.subscribe(lag(Lag::BackPressure, 4));
+    let mut other = world.subscribe(lag(Lag::DropOldest, 64));
+    world.publish(0..16);
+    world.run();
+    assert_eq!(read(&mut other), texts(0..16));
+    assert_eq!(read(&mut pressing), texts(0..4));
+    world.run();
+    assert_eq!(read(&mut pressing), texts(4..8));
+    world.run();
+    world.publish(16..32);
+    world.run();
+    world.publish(32..40);
+    world.run();
+    assert_eq!(read(&mut other), texts(16..40));
+    assert_eq!(read(&mut pressing), texts(8..12));
+    world.run();
+    let mut expected = vec!["Some(12) Lagged".to_owned()];
+    expected.extend(texts(24..28));
+    assert_eq!(read(&mut pressing), expected);
+}
+
+#[test]
+fn a_subscriber_that_is_to_be_cut_off_reads_its_queue_first() {
+    let world = World::up(FeedLimits::default());
+    let mut subscription = world.subscribe(lag(Lag::Disconnect, 4));
+    world.publish(0..5);
+    world.run();
+    let expected = ["0", "1", "2", "3", "the subscriber was too slow"];
+    assert_eq!(read(&mut subscription), expected);
+    assert_eq!(world.feed().followers(), 0);
+    assert_eq!(read(&mut subscription), [""; 0]);
+}
