@@ -203,9 +203,10 @@ impl<S: Service> Conversation<S> {
 
     /// Without room, what is read must not add to what waits: not even that the service is busy.
     fn reads_on(&self, has_room: bool) -> bool {
-        let may_add = match has_room {
-            true => self.finished.len() < GATHERED,
-            false => !self.is_full(),
+        let may_add = if has_room {
+            self.finished.len() < GATHERED
+        } else {
+            !self.is_full()
         };
         may_add && !self.is_finishing
     }
