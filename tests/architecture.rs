@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 9] = [
+const SANS_IO: [&str; 13] = [
     "codec/",
     "mux/machine/",
     "mux/frame",
@@ -28,6 +28,10 @@ const SANS_IO: [&str; 9] = [
     "rpc/calls/machine/",
     "rpc/calls/message.rs",
     "rpc/calls/window/",
+    "rpc/topics/backplane/redis/resp.rs",
+    "rpc/topics/machine/",
+    "rpc/topics/ring.rs",
+    "rpc/topics/wire.rs",
 ];
 
 const NOT_IN_SANS_IO: [&str; 8] = [
