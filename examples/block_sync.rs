@@ -8,6 +8,11 @@
 //!
 //! `stall URL…` instead of `serve URL…` is a server that stops answering once: the follower waits as long as the
 //! table says, then goes on in a new session from where it was.
+//!
+//! The same over TLS, for which the server makes a certificate and prints its fingerprint:
+//!
+//!     cargo run --features tls --example block_sync -- serve wss://127.0.0.1:9443/sync
+//!     cargo run --features tls --example block_sync -- follow wss://127.0.0.1:9443/sync FINGERPRINT
 #![expect(clippy::print_stdout, reason = "it is a program")]
 
 use std::error::Error;
@@ -96,21 +101,31 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", urls @ ..] if !urls.is_empty() => serve(urls, false).await,
         ["stall", urls @ ..] if !urls.is_empty() => serve(urls, true).await,
-        ["follow", url] => follow(url).await,
+        ["follow", url] => follow(url, &TransportConfig::default()).await,
+        ["follow", url, fingerprint] => follow(url, &trust(fingerprint)?).await,
         _ => Err(
-            "usage: block_sync serve URL... | block_sync stall URL... | block_sync follow URL"
+            "usage: block_sync serve URL... | block_sync stall URL... | \
+             block_sync follow URL [FINGERPRINT]"
                 .into(),
         ),
     }
 }
 
 async fn serve(urls: &[&str], stalls: bool) -> Result<(), Box<dyn Error>> {
-    let mut listener = Listener::new(Config::default(), TransportConfig::default());
+    let is_secure = |url: &&str| url.starts_with("wss:") || url.starts_with("tls:");
+    let (transport, fingerprint) = match urls.iter().any(is_secure) {
+        true => certified()?,
+        false => (TransportConfig::default(), None),
+    };
+    let mut listener = Listener::new(Config::default(), transport);
     for url in urls {
         listener = listener.and(url).await?;
     }
     for endpoint in listener.endpoints() {
         println!("listening on {endpoint}");
+    }
+    if let Some(fingerprint) = fingerprint {
+        println!("certificate {fingerprint}");
     }
     let chain = Arc::new(Mutex::new(Chain::default()));
     let stalls = Arc::new(AtomicBool::new(stalls));
@@ -118,6 +133,39 @@ async fn serve(urls: &[&str], stalls: bool) -> Result<(), Box<dyn Error>> {
         produce(session, Arc::clone(&chain), Arc::clone(&stalls))
     });
     Ok(listener.serve(&router).await?)
+}
+
+/// A server with a certificate of its own making, and the fingerprint to know it by.
+#[cfg(feature = "tls")]
+fn certified() -> Result<(TransportConfig, Option<String>), Box<dyn Error>> {
+    use sessionwire::transport::{Identity, TlsServer};
+
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes())?;
+    let fingerprint = identity.fingerprint().to_string();
+    let server = TlsServer::builder(identity).build()?;
+    let transport = TransportConfig::default().tls_server(server);
+    Ok((transport, Some(fingerprint)))
+}
+
+/// A client that trusts the server with that certificate and no other.
+#[cfg(feature = "tls")]
+fn trust(fingerprint: &str) -> Result<TransportConfig, Box<dyn Error>> {
+    let client = sessionwire::transport::TlsClient::builder()
+        .pin(fingerprint.parse()?)
+        .build()?;
+    Ok(TransportConfig::default().tls_client(client))
+}
+
+#[cfg(not(feature = "tls"))]
+fn certified() -> Result<(TransportConfig, Option<String>), Box<dyn Error>> {
+    Err("built without TLS: use --features tls".into())
+}
+
+#[cfg(not(feature = "tls"))]
+fn trust(_: &str) -> Result<TransportConfig, Box<dyn Error>> {
+    Err("built without TLS: use --features tls".into())
 }
 
 /// The server of one session.
@@ -178,8 +226,8 @@ async fn produce(
     }
 }
 
-async fn follow(url: &str) -> Result<(), Box<dyn Error>> {
-    let connection = sessionwire::connect(url).await?;
+async fn follow(url: &str, transport: &TransportConfig) -> Result<(), Box<dyn Error>> {
+    let connection = sessionwire::connect_with(url, Config::default(), transport).await?;
     let mut chain = vec![GENESIS];
     loop {
         let session = connection.open_session(BlockSync).await?;

@@ -12,7 +12,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,8 +57,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve_http(socket: TcpStream, router: Arc<Router>) -> Result<(), Box<dyn Error>> {
     socket.set_nodelay(true)?;
-    let service =
-        service_fn(move |request| future::ready(Ok::<_, Infallible>(answer(request, &router))));
+    let service = service_fn(move |request| {
+        let router = Arc::clone(&router);
+        async move { Ok::<_, Infallible>(answer(request, router).await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(10))
@@ -69,16 +70,19 @@ async fn serve_http(socket: TcpStream, router: Arc<Router>) -> Result<(), Box<dy
     Ok(connection.with_upgrades().await?)
 }
 
-fn answer(request: Request<Incoming>, router: &Arc<Router>) -> Answer {
+async fn answer(request: Request<Incoming>, router: Arc<Router>) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/health") => text(StatusCode::OK, "well\n"),
-        (&Method::GET, "/wire") => upgrade(request, Arc::clone(router)),
+        (&Method::GET, "/wire") => upgrade(request, router).await,
         _ => text(StatusCode::NOT_FOUND, "nothing here\n"),
     }
 }
 
-fn upgrade(mut request: Request<Incoming>, router: Arc<Router>) -> Answer {
-    let (response, _info) = match WsServer::default().answer(&request, ConnectionInfo::default()) {
+async fn upgrade(mut request: Request<Incoming>, router: Arc<Router>) -> Answer {
+    let (response, _info) = match WsServer::default()
+        .answer(&request, ConnectionInfo::default())
+        .await
+    {
         Ok(answered) => answered,
         Err(refusal) => return refusal.to_response().map(Full::from),
     };

@@ -2,6 +2,8 @@ use thiserror::Error;
 
 use crate::codec::CodecError;
 use crate::mux::{ChannelError, ConnectionError, OpenError, SendError};
+use crate::node::{DialError, NodeError};
+use crate::rpc::{CallError, LinkError, PublishError, SubscribeError};
 use crate::session::SessionError;
 use crate::transport::TransportError;
 
@@ -29,6 +31,24 @@ pub enum Error {
     /// A session ended before its end.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A link is down for good.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A call has no answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// There is no subscription.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+    /// An item was not published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A node was not reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// A message to a peer was not sent.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 impl From<SendError> for Error {

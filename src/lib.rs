@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod mux;
+pub mod node;
 pub mod rpc;
 pub mod runtime;
 pub mod session;

@@ -8,30 +8,37 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first; those of one group know nothing of each other.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["runtime"],
     &["transport"],
     &["codec"],
     &["mux"],
     &["session"],
-    &["rpc", "node"],
+    &["rpc"],
+    &["node"],
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 13] = [
+const SANS_IO: [&str; 19] = [
     "codec/",
-    "mux/machine/",
     "mux/frame",
     "mux/input.rs",
-    "transport/websocket/frame/",
-    "transport/websocket/output.rs",
+    "mux/machine/",
+    "node/book/machine/",
+    "node/handshake/",
+    "node/inventory/",
+    "node/outbox/",
+    "node/registry/",
     "rpc/calls/machine/",
     "rpc/calls/message.rs",
     "rpc/calls/window/",
+    "rpc/link/backoff.rs",
     "rpc/topics/backplane/redis/resp.rs",
     "rpc/topics/machine/",
     "rpc/topics/ring.rs",
     "rpc/topics/wire.rs",
+    "transport/websocket/frame/",
+    "transport/websocket/output.rs",
 ];
 
 const NOT_IN_SANS_IO: [&str; 8] = [
@@ -45,7 +52,7 @@ const NOT_IN_SANS_IO: [&str; 8] = [
     "std::net",
 ];
 
-const LONGEST_ARCHITECTURE: usize = 150;
+const LONGEST_ARCHITECTURE: usize = 180;
 
 #[test]
 fn imports_only_go_down() {

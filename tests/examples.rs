@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -104,6 +104,22 @@ fn a_follower_survives_rollbacks_and_waiting_over_every_transport() {
     std::fs::remove_file(file).ok();
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn a_follower_trusts_one_certificate_and_no_other() {
+    for endpoint in ["wss://127.0.0.1:0/sync", "tls://127.0.0.1:0"] {
+        let (mut server, endpoint) = serve("block_sync", &["serve", endpoint]);
+        let line = server.line();
+        let fingerprint = line.strip_prefix("certificate ").unwrap();
+        let followed = run("block_sync", &["follow", &endpoint, fingerprint]);
+        assert!(followed.ends_with("followed to 20\n"), "{followed}");
+
+        let other = "00".repeat(32);
+        let refused = command("block_sync", &["follow", &endpoint, &other]).output();
+        assert!(!refused.unwrap().status.success(), "over {endpoint}");
+    }
+}
+
 #[test]
 fn a_follower_survives_a_server_that_stalls() {
     let (_server, endpoint) = serve("block_sync", &["stall", "tcp://127.0.0.1:0"]);
@@ -167,15 +183,9 @@ fn tokio_and_async_std_understand_each_other() {
 fn a_ticker_survives_the_kill_of_its_server() {
     for endpoint in ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/prices"] {
         let (server, endpoint) = serve("ticker", &["serve", endpoint]);
-        let watch = command("ticker", &["watch", &endpoint])
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut watch = Server(watch.unwrap());
-        let output = watch.0.stdout.take().unwrap();
-        let mut lines = BufReader::new(output).lines().map(Result::unwrap);
-        let mut wait_for = |start: &str| {
-            let found = lines.find(|line| line.starts_with(start));
-            assert!(found.is_some(), "no line {start:?} over {endpoint}");
+        let mut watch = start("ticker", &["watch", &endpoint]);
+        let mut wait_for = |beginning: &str| {
+            while !watch.line().starts_with(beginning) {}
         };
         wait_for("bread 3.");
         wait_for("coffee 14.");
@@ -189,27 +199,45 @@ fn a_ticker_survives_the_kill_of_its_server() {
 }
 
 /// An example that runs until the test is over.
-struct Server(Child);
+struct Running {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
 
-impl Drop for Server {
+impl Running {
+    /// The next line that it prints.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        let count = self.output.read_line(&mut line).unwrap();
+        assert_ne!(count, 0, "it prints no more");
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
 /// Starts an example, answers where it says that it listens.
-fn serve(example: &str, arguments: &[&str]) -> (Server, String) {
-    let child = command(example, arguments).stdout(Stdio::piped()).spawn();
-    let mut server = Server(child.expect("the example starts"));
-    let output = server.0.stdout.as_mut().expect("its output is piped");
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line).unwrap();
-    let endpoint = line.trim().strip_prefix("listening on ");
+fn serve(example: &str, arguments: &[&str]) -> (Running, String) {
+    let mut server = start(example, arguments);
+    let line = server.line();
+    let endpoint = line.strip_prefix("listening on ");
     (
         server,
         endpoint.expect("it says where it listens").to_owned(),
     )
+}
+
+fn start(example: &str, arguments: &[&str]) -> Running {
+    let child = command(example, arguments).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("the example starts");
+    let output = child.stdout.take().expect("its output is piped");
+    let output = BufReader::new(output);
+    Running { child, output }
 }
 
 /// The answer to an HTTP request, headers and body.

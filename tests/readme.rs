@@ -1,10 +1,15 @@
-//! Holds the tables of README.md to the real defaults.
+//! Holds what README.md and docs/limits.md say to the code.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sessionwire::Config;
+use sessionwire::node::NodeConfig;
+use sessionwire::node::book::BookConfig;
+use sessionwire::rpc::{
+    CallLimits, CallOptions, ClientConfig, FeedLimits, LinkConfig, SubscribeOptions, TopicLimits,
+};
 use sessionwire::session::Limits;
 use sessionwire::transport::{TransportConfig, WsConfig, WsText};
 
@@ -38,6 +43,43 @@ fn the_limits_of_sessions_are_those_in_the_code() {
         table("set on `session::Limits`"),
         fields(&format!("{:?}", Limits::default()))
     );
+}
+
+#[test]
+fn the_limits_of_calls_subscriptions_and_nodes_are_those_in_the_code() {
+    let feeds = (TopicLimits::default(), FeedLimits::default());
+    let all = [
+        ("`rpc::LinkConfig`", format!("{:?}", LinkConfig::default())),
+        (
+            "`rpc::ClientConfig`",
+            format!("{:?}", ClientConfig::default()),
+        ),
+        (
+            "`rpc::CallOptions`",
+            format!("{:?}", CallOptions::default()),
+        ),
+        (
+            "`rpc::SubscribeOptions`",
+            format!("{:?}", SubscribeOptions::default()),
+        ),
+        ("`rpc::CallLimits`", format!("{:?}", CallLimits::default())),
+        ("`rpc::TopicLimits`", format!("{feeds:?}")),
+        ("`node::NodeConfig`", format!("{:?}", NodeConfig::default())),
+        (
+            "`node::book::BookConfig`",
+            format!("{:?}", BookConfig::default()),
+        ),
+    ];
+    for (settings, debug) in all {
+        for (name, value) in table(&format!("set on {settings}")) {
+            let field = format!("{name}: {value}");
+            let found = debug.match_indices(&field).any(|(start, _)| {
+                let before = debug[..start].ends_with(' ');
+                before && debug[start + field.len()..].starts_with([',', ' '])
+            });
+            assert!(found, "{settings}: {field} is not in {debug}");
+        }
+    }
 }
 
 #[test]
@@ -75,7 +117,11 @@ fn table(heading: &str) -> BTreeMap<String, String> {
 }
 
 fn rows(heading: &str) -> impl Iterator<Item = Vec<&'static str>> {
-    let (_, rest) = include_str!("../README.md").split_once(heading).unwrap();
+    let limits = include_str!("../docs/limits.md");
+    let (_, rest) = [limits, include_str!("../README.md")]
+        .iter()
+        .find_map(|text| text.split_once(heading))
+        .unwrap();
     rest.lines()
         .skip_while(|line| !line.starts_with('|'))
         .take_while(|line| line.starts_with('|'))
@@ -94,8 +140,10 @@ fn name(cell: &str) -> String {
 
 fn value(cell: &str) -> String {
     let (number, unit) = cell.split_once(' ').unwrap_or((cell, ""));
-    if cell == "rejected" {
-        return format!("{:?}", WsText::Rejected);
+    match cell {
+        "rejected" => return format!("{:?}", WsText::Rejected),
+        "any number" => return u32::MAX.to_string(),
+        _ => {}
     }
     let number: u64 = number.parse().unwrap();
     match unit {
@@ -103,6 +151,7 @@ fn value(cell: &str) -> String {
         "KiB" => (number * 1024).to_string(),
         "MiB" => (number * 1024 * 1024).to_string(),
         "s" => format!("{:?}", Duration::from_secs(number)),
+        "ms" => format!("{:?}", Duration::from_millis(number)),
         other => panic!("unknown unit {other:?}"),
     }
 }

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sessionwire::codec::{CodecError, MaxMessageSize, decode, encode};
 
+pub use self::messages::channel_messages;
 pub use self::websocket::websocket_bytes;
 
+mod messages;
 mod websocket;
 
 /// The body of a frame, which the crate decodes by hand: to what bincode makes of it, or not at all.

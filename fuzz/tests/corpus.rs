@@ -23,6 +23,11 @@ fn websocket_bytes() {
     replay("websocket_bytes", sessionwire_fuzz::websocket_bytes);
 }
 
+#[test]
+fn channel_messages() {
+    replay("channel_messages", sessionwire_fuzz::channel_messages);
+}
+
 /// Runs `target` on each file of its folders, and on what is left of it when it is cut short.
 fn replay(name: &str, target: fn(&[u8])) {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -75,7 +75,7 @@ impl Connection {
         )
     }
 
-    pub(super) fn start(
+    pub(crate) fn start(
         stream: BoxedStream,
         role: Role,
         config: Config,

@@ -55,7 +55,7 @@ impl Router {
     ///     type Interface = Self;
     ///
     ///     async fn call(&self, _: Caller, number: u32) -> Result<u32, Fault> {
-    ///         number.checked_mul(2).ok_or(Fault::refused("too large"))
+    ///         number.checked_mul(2).ok_or_else(|| Fault::refused("too large"))
     ///     }
     /// }
     ///

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{BoxedStream, Endpoint};
+use super::{BoxedStream, ByteStream, Endpoint};
 
 /// A stream that is ready for use, handshakes done.
 #[non_exhaustive]
@@ -9,6 +9,16 @@ pub struct Established {
     pub stream: BoxedStream,
     /// Between whom.
     pub info: ConnectionInfo,
+}
+
+impl Established {
+    /// A stream that comes from elsewhere, of which nothing is known.
+    pub(crate) fn of(stream: impl ByteStream) -> Self {
+        Self {
+            stream: Box::new(stream),
+            info: ConnectionInfo::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Established {

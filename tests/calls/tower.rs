@@ -55,7 +55,11 @@ impl Service<u32> for Double {
         if !mem::take(&mut self.is_ready) {
             self.unready.fetch_add(1, Ordering::SeqCst);
         }
-        ready(number.checked_mul(2).ok_or(Fault::refused("too large")))
+        ready(
+            number
+                .checked_mul(2)
+                .ok_or_else(|| Fault::refused("too large")),
+        )
     }
 }
 

@@ -204,8 +204,11 @@ fn walks_use_every_edge() {
 
 #[test]
 fn both_ends_see_the_same_over_every_transport() {
-    for wire in [Wire::Memory, Wire::Tcp, Wire::Unix, Wire::WebSocket] {
-        On::AsyncStd.run(wire, async |world| {
+    let plain = [Wire::Memory, Wire::Tcp, Wire::Unix, Wire::WebSocket];
+    let secure = [Wire::Tls, Wire::WebSocketOverTls];
+    let wires = plain.iter().chain(&secure);
+    for wire in wires.take(if cfg!(feature = "tls") { 6 } else { 4 }) {
+        On::AsyncStd.run(*wire, async |world| {
             let (here, there) = world.connected().await;
             walk_all(&here, &there, 0..30).await;
             walk_all(&there, &here, 30..60).await;

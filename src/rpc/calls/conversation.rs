@@ -28,6 +28,8 @@ pub(super) struct Conversation<S: Service> {
     /// Who it is, once it said hello.
     client: Option<Present>,
     last_id: u64,
+    /// The client says nothing more.
+    is_finishing: bool,
     running: Running<Outcome<S>>,
     /// Outcomes that wait for room to be sent.
     finished: VecDeque<(u64, Outcome<S>)>,
@@ -35,7 +37,7 @@ pub(super) struct Conversation<S: Service> {
 
 /// How the conversation ended.
 pub(super) enum End {
-    /// The client finished, or the channel is gone.
+    /// The client finished and has all its answers, or the channel is gone.
     Over,
     Broken(&'static str),
 }
@@ -87,6 +89,7 @@ impl<S: Service> Conversation<S> {
             max,
             client: None,
             last_id: 0,
+            is_finishing: false,
             finished: VecDeque::new(),
         }
     }
@@ -126,6 +129,9 @@ impl<S: Service> Conversation<S> {
         }
         if has_sent && let Poll::Ready(sent) = self.sender.poll_flush(context) {
             sent?;
+        }
+        if self.is_finishing && self.running.len() == 0 && self.finished.is_empty() {
+            return Err(End::Over);
         }
         Ok(())
     }
@@ -173,15 +179,18 @@ impl<S: Service> Conversation<S> {
     ) -> Result<bool, End> {
         let mut has_read = false;
         let mut now = None;
-        // Without room, what is read must not add to what waits: not even that the service is busy.
-        while *left > 0 && self.finished.len() < GATHERED && (has_room || !self.is_full()) {
+        while *left > 0 && self.reads_on(has_room) {
             let max = self.max;
             let heard = match self
                 .receiver
                 .poll_recv_with(context, |message| hear::<S>(message, max))
             {
                 Poll::Pending => break,
-                Poll::Ready(heard) => heard?.ok_or(End::Over)??,
+                Poll::Ready(heard) => heard?,
+            };
+            let Some(heard) = heard.transpose()? else {
+                self.is_finishing = true;
+                break;
             };
             has_read = true;
             *left -= 1;
@@ -190,6 +199,16 @@ impl<S: Service> Conversation<S> {
             self.heard(heard, now, context)?;
         }
         Ok(has_read)
+    }
+
+    /// Without room, what is read must not add to what waits: not even that the service is busy.
+    fn reads_on(&self, has_room: bool) -> bool {
+        let may_add = if has_room {
+            self.finished.len() < GATHERED
+        } else {
+            !self.is_full()
+        };
+        may_add && !self.is_finishing
     }
 
     fn is_full(&self) -> bool {

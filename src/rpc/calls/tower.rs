@@ -59,7 +59,7 @@ type Answering<T> = Pin<Box<dyn Future<Output = T>>>;
 ///     }
 ///
 ///     fn call(&mut self, number: u32) -> Self::Future {
-///         ready(number.checked_mul(2).ok_or(Fault::refused("too large")))
+///         ready(number.checked_mul(2).ok_or_else(|| Fault::refused("too large")))
 ///     }
 /// }
 ///

@@ -149,9 +149,7 @@ impl Link {
         };
         let (link, publisher) = Self::new(state, runtime);
         let drain_timeout = LinkConfig::default().drain_timeout;
-        link.run(publisher, drain_timeout, async move {
-            LinkError::Ended(connection.closed().await)
-        });
+        link.run(publisher, drain_timeout, task::use_up(connection));
         link
     }
 

@@ -126,6 +126,14 @@ pub(super) fn run(
     }
 }
 
+/// Has a connection used until its end.
+pub(super) async fn use_up(connection: Connection) -> LinkError {
+    LinkError::Ended(match connection.spent().await {
+        Some(end) => end,
+        None => connection.closed().await,
+    })
+}
+
 /// With the task, the link is down.
 struct Lasting(Publisher);
 
@@ -153,35 +161,12 @@ impl<D: Dialer> Redial<D> {
         let mut epoch = 0_u64;
         loop {
             self.pause(planned).await;
-            let dialled = self.dial(planned.attempt).await;
-            let now = self.runtime.now();
-            let next = match dialled {
-                Err(error) => {
-                    let attempts = planned.attempt.number;
-                    let is_fatal = self.dialer.is_fatal(&error);
-                    backoff
-                        .failed(now, (self.fraction)(), is_fatal)
-                        .ok_or(LinkError::Unreachable {
-                            attempts,
-                            last: error,
-                        })
-                }
+            let next = match self.dial(planned.attempt).await {
                 Ok(connection) => {
                     epoch = epoch.saturating_add(1);
-                    backoff.connected(now);
-                    self.publisher.up(epoch, connection.clone());
-                    let end = connection.spent().await;
-                    self.publisher.lost(epoch, end.as_ref());
-                    let is_fatal = end.as_ref().is_some_and(|end| self.is_fatal(end));
-                    let now = self.runtime.now();
-                    match backoff.lost(now, (self.fraction)(), is_fatal) {
-                        Some(next) => {
-                            self.retire(connection);
-                            Ok(next)
-                        }
-                        None => Err(LinkError::Ended(connection.closed().await)),
-                    }
+                    self.hold(epoch, connection, &mut backoff).await
                 }
+                Err(error) => self.plan_after(planned.attempt, error, &mut backoff),
             };
             match next {
                 Ok(next) => planned = next,
@@ -215,6 +200,42 @@ impl<D: Dialer> Redial<D> {
         dialled
     }
 
+    fn plan_after(
+        &self,
+        attempt: Attempt,
+        error: DialError,
+        backoff: &mut Backoff,
+    ) -> Result<Planned, LinkError> {
+        let (now, is_fatal) = (self.runtime.now(), self.dialer.is_fatal(&error));
+        backoff
+            .failed(now, (self.fraction)(), is_fatal)
+            .ok_or(LinkError::Unreachable {
+                attempts: attempt.number,
+                last: error,
+            })
+    }
+
+    /// Has a connection used until it is of no more use for what is new.
+    async fn hold(
+        &self,
+        epoch: u64,
+        connection: Connection,
+        backoff: &mut Backoff,
+    ) -> Result<Planned, LinkError> {
+        backoff.connected(self.runtime.now());
+        self.publisher.up(epoch, connection.clone());
+        let end = connection.spent().await;
+        self.publisher.lost(epoch, end.as_ref());
+        let is_fatal = end.is_some_and(|end| self.dialer.is_fatal(&end.into()));
+        match backoff.lost(self.runtime.now(), (self.fraction)(), is_fatal) {
+            Some(next) => {
+                self.retire(connection);
+                Ok(next)
+            }
+            None => Err(use_up(connection).await),
+        }
+    }
+
     /// Lets what is open on a connection finish, but not for ever, or a peer that drains again and again
     /// could keep any number of them.
     fn retire(&self, connection: Connection) {
@@ -223,9 +244,5 @@ impl<D: Dialer> Redial<D> {
             // What was cut tells its own users.
             let _ = connection.drain(time).await;
         }));
-    }
-
-    fn is_fatal(&self, end: &ConnectionError) -> bool {
-        self.dialer.is_fatal(&DialError::Connection(end.clone()))
     }
 }

@@ -88,6 +88,11 @@ impl fmt::Debug for Identity {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// That of a certificate in DER.
     pub fn of(certificate: &[u8]) -> Self {
         let mut bytes = [0; 32];

@@ -259,6 +259,24 @@ fn a_message_beyond_the_service_s_limit_costs_the_channel_alone() {
     assert_eq!(caller.fault(&world).0, 1);
 }
 
+#[test]
+fn a_caller_that_has_finished_still_gets_its_answers() {
+    let mut world = World::new();
+    world.connect();
+    let mut caller = Caller::greeted(&world);
+    caller.say(&world, request(1, 1000, &Ask::Wait(1)));
+    caller.channel.finish();
+    world.settle();
+    assert_eq!(world.log.dropped(), []);
+    world.log.release();
+    let answer = world.run(caller.channel.recv()).unwrap().unwrap();
+    assert!(matches!(
+        Answered::take(&answer),
+        Ok(Answered::Answer { id: 1, .. })
+    ));
+    assert_eq!(world.run(caller.channel.recv()).unwrap(), None);
+}
+
 /// A service that says what the test wants: the channel that the client opened, greeted or not.
 fn served(world: &mut World) -> RawChannel {
     world.connect_to_nobody();

@@ -207,6 +207,28 @@ fn a_link_over_one_connection_makes_no_other() {
 }
 
 #[test]
+fn a_link_over_one_connection_uses_it_to_its_end() {
+    let world = World::new();
+    let lender = world.link();
+    world.settle();
+    let (_, connection) = up(&lender).expect("a connection");
+    let link = Link::over(connection.clone());
+    let channel = world
+        .run(connection.open_raw("a/1"))
+        .expect("at once")
+        .unwrap();
+    world.settle();
+    let there = world.there();
+    let opened = world.run(there.accept()).expect("at once").unwrap();
+    let accepted = opened.expect("a channel").accept_raw();
+    assert!(poll(pin!(there.drain(seconds(60)))).is_pending());
+    world.settle();
+    assert!(up(&link).is_some(), "a channel is open");
+    drop((channel, accepted));
+    assert!(world.run(link.closed()).is_some());
+}
+
+#[test]
 fn it_gives_up_after_as_many_attempts_as_it_may_make() {
     let world = World::new();
     world.always(Fate::Fails(passing()));

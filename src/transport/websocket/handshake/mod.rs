@@ -198,7 +198,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let request = server::parse(&head, limits)?;
-    let (answer, info) = config.ws_server.judge(request, path, info)?;
+    let (answer, info) = config.ws_server.judge(request, path, info).await?;
     stream.write_all(&answer).await.map_err(Stop::Broken)?;
     stream.flush().await.map_err(Stop::Broken)?;
     Ok((info, received))

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_tungstenite::tungstenite::error::{Error, ProtocolError};
@@ -13,6 +14,8 @@ use super::refusal::WsRefusal;
 use crate::transport::{ConnectionInfo, TransportError};
 
 type Check = dyn Fn(&WsInfo, &mut ConnectionInfo) -> Result<(), WsRefusal> + Send + Sync;
+type Checked = Pin<Box<dyn Future<Output = Result<ConnectionInfo, WsRefusal>> + Send>>;
+type SlowCheck = dyn Fn(WsInfo, ConnectionInfo) -> Checked + Send + Sync;
 
 /// Which clients a server gives a WebSocket; the rest get an HTTP answer that says why not.
 ///
@@ -29,7 +32,7 @@ type Check = dyn Fn(&WsInfo, &mut ConnectionInfo) -> Result<(), WsRefusal> + Sen
 /// | 426 | asks for no upgrade, or for another version of WebSocket than 13 |
 /// | 403 | has an `Origin` that [`origin`](Self#structfield.origin) does not allow |
 /// | 400 | offers none of the [`subprotocols`](Self#structfield.subprotocols), and one is required |
-/// | any | is not to the liking of [`check`](Self::check) |
+/// | any | is not to the liking of [`check`](Self::check), or of [`check_async`](Self::check_async) |
 ///
 /// Extensions that a client offers, compression for one, are never taken up.
 ///
@@ -62,6 +65,7 @@ pub struct WsServer {
     /// Whether a client that offers none of them is refused. Default: no, it is given none.
     pub require_subprotocol: bool,
     check: Option<Arc<Check>>,
+    slow_check: Option<Arc<SlowCheck>>,
 }
 
 impl WsServer {
@@ -96,13 +100,50 @@ impl WsServer {
     /// Has the last word about each client: called with what it asked for, and with who it is, which
     /// the call may correct or extend; [`Connection::info`](crate::mux::Connection::info) tells it later.
     ///
-    /// It must not block. A second call replaces the first.
+    /// It must not block: what has to wait is for [`check_async`](Self::check_async). A second call
+    /// replaces the first.
     #[must_use]
     pub fn check(
         mut self,
         check: impl Fn(&WsInfo, &mut ConnectionInfo) -> Result<(), WsRefusal> + Send + Sync + 'static,
     ) -> Self {
         self.check = Some(Arc::new(check));
+        self
+    }
+
+    /// Has the last word about each client after waiting for something, a look into a database say. It
+    /// is called with what the client asked for and with who it is, and answers who it is, corrected or
+    /// extended.
+    ///
+    /// It comes after [`check`](Self::check), and counts against the time for the whole handshake. A second
+    /// call replaces the first.
+    ///
+    /// ```
+    /// use sessionwire::transport::{WsRefusal, WsServer};
+    ///
+    /// # async fn look_up(token: Option<String>) -> Option<u64> { None }
+    /// let server = WsServer::default().check_async(|request, mut info| async move {
+    ///     let token = request.query.filter(|query| query.len() < 100);
+    ///     let user: u64 = look_up(token).await.ok_or_else(|| WsRefusal::new(401, "who are you?"))?;
+    ///     info.extensions.insert(user);
+    ///     Ok(info)
+    /// });
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the time for the handshake is up.
+    #[must_use]
+    pub fn check_async<Checking>(
+        mut self,
+        check: impl Fn(WsInfo, ConnectionInfo) -> Checking + Send + Sync + 'static,
+    ) -> Self
+    where
+        Checking: Future<Output = Result<ConnectionInfo, WsRefusal>> + Send + 'static,
+    {
+        self.slow_check = Some(Arc::new(move |request, info| {
+            Box::pin(check(request, info))
+        }));
         self
     }
 
@@ -125,52 +166,62 @@ impl WsServer {
     ///     .header("Sec-WebSocket-Version", "13")
     ///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
     ///     .body(())?;
-    /// let refusal = WsServer::default().answer(&request, ConnectionInfo::default()).unwrap_err();
-    /// assert_eq!(refusal.to_response().status(), 403);
+    /// # futures::executor::block_on(async {
+    /// let answer = WsServer::default().answer(&request, ConnectionInfo::default()).await;
+    /// assert_eq!(answer.unwrap_err().to_response().status(), 403);
+    /// # });
     /// # Ok::<(), sessionwire::transport::http::Error>(())
     /// ```
     ///
     /// # Errors
     ///
     /// The refusal, with a status of the table above.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops what [`check_async`](Self::check_async) waits for.
     pub fn answer<Body>(
         &self,
         request: &Request<Body>,
         info: ConnectionInfo,
-    ) -> Result<(Response<()>, ConnectionInfo), WsRefusal> {
-        if request.method() != Method::GET {
-            return Err(WsRefusal::wrong_method());
-        }
-        if request.version() != Version::HTTP_11 {
-            return Err(WsRefusal::wrong_version());
-        }
-        let mut head = Request::new(());
-        *head.uri_mut() = request.uri().clone();
-        *head.headers_mut() = request.headers().clone();
-        check_headers(&mut head).map_err(|problem| WsRefusal::new(400, problem))?;
-        self.agree(head, info)
+    ) -> impl Future<Output = Result<(Response<()>, ConnectionInfo), WsRefusal>> + Send + use<'_, Body>
+    {
+        let head = head_of(request);
+        async move { self.agree(head?, info).await }
     }
 
     /// The answer for a client, and what is known of it then.
-    pub(super) fn judge(
+    pub(super) async fn judge(
         &self,
         request: Request<()>,
         path: &str,
         info: ConnectionInfo,
     ) -> Result<(Vec<u8>, ConnectionInfo), Rejection> {
         self.check_path(&request, path)?;
-        let (response, info) = self.agree(request, info)?;
+        let (response, info) = self.agree(request, info).await?;
         let mut bytes = Vec::new();
         write_response(&mut bytes, &response)
             .map_err(|_| WsRefusal::new(500, "this server's answer is malformed"))?;
         Ok((bytes, info))
     }
 
-    fn agree(
+    async fn agree(
         &self,
         request: Request<()>,
         mut info: ConnectionInfo,
     ) -> Result<(Response<()>, ConnectionInfo), WsRefusal> {
+        let (response, websocket) = self.choose_answer(request)?;
+        if let Some(check) = &self.check {
+            check(&websocket, &mut info)?;
+        }
+        if let Some(check) = &self.slow_check {
+            info = check(websocket.clone(), info).await?;
+        }
+        info.websocket = Some(websocket);
+        Ok((response, info))
+    }
+
+    fn choose_answer(&self, request: Request<()>) -> Result<(Response<()>, WsInfo), WsRefusal> {
         let mut response = upgrade(&request)?;
         if !self.origin.allows(request.headers()) {
             return Err(WsRefusal::new(
@@ -192,11 +243,7 @@ impl WsServer {
             headers: parts.headers,
             subprotocol: subprotocol.map(str::to_owned),
         };
-        if let Some(check) = &self.check {
-            check(&websocket, &mut info)?;
-        }
-        info.websocket = Some(websocket);
-        Ok((response, info))
+        Ok((response, websocket))
     }
 
     fn check_path(&self, request: &Request<()>, path: &str) -> Result<(), Rejection> {
@@ -237,8 +284,24 @@ impl fmt::Debug for WsServer {
             .field("subprotocols", &self.subprotocols)
             .field("require_subprotocol", &self.require_subprotocol)
             .field("check", &self.check.is_some())
+            .field("check_async", &self.slow_check.is_some())
             .finish()
     }
+}
+
+/// What another HTTP server has read, as far as it matters here.
+fn head_of<Body>(request: &Request<Body>) -> Result<Request<()>, WsRefusal> {
+    if request.method() != Method::GET {
+        return Err(WsRefusal::wrong_method());
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(WsRefusal::wrong_version());
+    }
+    let mut head = Request::new(());
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    check_headers(&mut head).map_err(|problem| WsRefusal::new(400, problem))?;
+    Ok(head)
 }
 
 /// What a refused client is told, and what this end is.

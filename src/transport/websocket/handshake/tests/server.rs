@@ -1,5 +1,10 @@
 //! Who gets a WebSocket, and what is known of them.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use futures::StreamExt;
+
 use super::*;
 
 #[test]
@@ -106,6 +111,75 @@ fn what_the_check_learned_stays_with_the_connection() {
     assert_eq!(info.websocket.unwrap().path, "/anywhere");
 }
 
+#[test]
+fn a_check_may_wait_for_something_else() {
+    let (asking, mut asked) = futures::channel::mpsc::unbounded();
+    let server = WsServer::default()
+        .check(|request, info| {
+            info.extensions.insert(request.path.len());
+            Ok(())
+        })
+        .check_async(move |request, mut info| {
+            let (answer, answered) = futures::channel::oneshot::channel::<u16>();
+            asking.unbounded_send((request.path, answer)).unwrap();
+            async move {
+                let status = answered.await.unwrap();
+                let before: Option<usize> = info.extensions.remove();
+                info.extensions.insert((before, status));
+                match status {
+                    200 => Ok(info),
+                    _ => Err(WsRefusal::new(status, "the database says no")),
+                }
+            }
+        });
+    let config = TransportConfig::default().ws_server(server);
+    for status in [200, 403] {
+        let (here, mut raw) = pipe(ROOM);
+        let deadline = deadline(&VirtualClock::new());
+        let database = async {
+            let (path, answer) = asked.next().await.unwrap();
+            assert_eq!(path, "/chat");
+            answer.send(status).unwrap();
+        };
+        let client = async move {
+            raw.write_all(request("").as_bytes()).await.unwrap();
+            read_answer(&mut raw).await
+        };
+        let info = ConnectionInfo::default();
+        let accepting = accept(here, "/chat", info, &config, &deadline);
+        let (accepted, heard, ()) = block_on(future::join3(accepting, client, database));
+        if status == 200 {
+            let learned = accepted.unwrap().1;
+            assert_eq!(learned.extensions.get(), Some(&(Some(5_usize), 200_u16)));
+        } else {
+            assert!(heard.starts_with("HTTP/1.1 403 "), "{heard}");
+            assert!(accepted.is_err());
+        }
+    }
+}
+
+#[test]
+fn a_check_that_takes_too_long_is_given_up() {
+    let server = WsServer::default().check_async(|_, _| future::pending());
+    let config = TransportConfig::default().ws_server(server);
+    let (here, mut raw) = pipe(ROOM);
+    let clock = VirtualClock::new();
+    let deadline = deadline(&clock);
+    block_on(raw.write_all(request("").as_bytes())).unwrap();
+    let info = ConnectionInfo::default();
+    let mut accepting = pin!(accept(here, "/chat", info, &config, &deadline));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(accepting.as_mut().poll(&mut context).is_pending());
+    clock.advance(Duration::from_secs(60));
+    let Poll::Ready(Err(error)) = accepting.poll(&mut context) else {
+        panic!("it waits for ever");
+    };
+    assert!(
+        matches!(error, TransportError::HandshakeTimeout { .. }),
+        "{error}"
+    );
+}
+
 /// However the bytes come: what follows the head belongs to the stream.
 #[test]
 fn frames_right_behind_the_request_are_read() {
@@ -175,7 +249,7 @@ fn who_has_an_http_server_has_the_same_answers() {
             .body("of any kind")
             .unwrap();
         change(&mut request);
-        server.answer(&request, ConnectionInfo::default())
+        block_on(server.answer(&request, ConnectionInfo::default()))
     };
     let (response, info) = request(|_| {}).unwrap();
     assert_eq!(response.status(), 101);

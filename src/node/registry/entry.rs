@@ -1,0 +1,73 @@
+use super::{Key, Session};
+use crate::node::app::Direction;
+use crate::node::identity::PeerId;
+use crate::runtime::Instant;
+
+/// A connection, as the registry sees it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) direction: Direction,
+    /// Where it came from, if that is known.
+    pub(super) address: Option<Box<str>>,
+    pub(super) stage: Stage,
+    pub(super) peer: Option<PeerId>,
+    /// Which run of the peer it is with.
+    pub(super) instance: u64,
+    pub(super) session: Option<Session>,
+    /// All messages that came were read.
+    pub(super) is_drained: bool,
+    /// When it is cut.
+    pub(super) deadline: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nobody knows with whom it is.
+    Pending,
+    /// The peer is known, and the handshake goes on.
+    Entered,
+    Open,
+    /// Nothing more is sent on it; what comes is still read.
+    Retiring,
+}
+
+/// The connections of a peer.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// In the order in which the peer was known.
+    pub(super) connections: Vec<Key>,
+    pub(super) session: Option<Session>,
+    pub(super) writer: Option<Key>,
+}
+
+/// What a connection may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Messages that come on it may be handed on.
+    pub(crate) may_read: bool,
+    /// Nothing more is to be sent on it.
+    pub(crate) is_retiring: bool,
+    /// It is to be cut then.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Entry {
+    pub(super) fn new(direction: Direction, address: Option<&str>) -> Self {
+        Self {
+            direction,
+            address: address.map(Into::into),
+            stage: Stage::Pending,
+            peer: None,
+            instance: 0,
+            session: None,
+            is_drained: false,
+            deadline: None,
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+}

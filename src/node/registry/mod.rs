@@ -1,0 +1,376 @@
+//! Which connections there are with whom, without I/O: places, duplicates, and whose turn to be read
+//! it is.
+//!
+//! Two nodes that dial each other at once make two connections. The one whose dialer has the smaller
+//! id wins. Only its listener retires the other, and only when it has the Ack: it knows then that both
+//! ends hold the winner. What is sent goes to the loser until it is retired, and never to the loser
+//! again; what comes is read from the loser to its end, and only then from the winner. So nothing is
+//! lost, doubled or reordered, and there is one connection in the end.
+
+mod entry;
+mod places;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) use self::entry::View;
+use self::entry::{Entry, Record, Stage};
+pub(crate) use self::places::Limits;
+pub use self::places::Occupancy;
+use self::places::Places;
+use super::app::Direction;
+use super::identity::PeerId;
+use crate::runtime::Instant;
+
+/// A connection.
+pub(crate) type Key = u64;
+/// A time during which a peer was connected without a break.
+pub(crate) type Session = u64;
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    own: PeerId,
+    connections: BTreeMap<Key, Entry>,
+    peers: BTreeMap<PeerId, Record>,
+    places: Places,
+    next_key: Key,
+    next_session: Session,
+    /// How long a connection that is to end may still be read.
+    drain: Duration,
+}
+
+/// What comes of a peer's wish to be connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// It may.
+    Granted,
+    /// There is a connection like this already: find out whether it answers. If it does, the new one is
+    /// a duplicate; if not, [`close`](Registry::close) it and ask again.
+    Probe(Key),
+    /// There is a better connection already.
+    Duplicate,
+    /// No place is free.
+    Full,
+}
+
+/// What opening a connection leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) session: Session,
+    /// No other connection of the session was there before.
+    pub(crate) is_new: bool,
+    /// A session of the same peer that is over with this.
+    pub(crate) ended: Option<Session>,
+    /// A connection to say goodbye on.
+    pub(crate) retire: Option<Key>,
+}
+
+/// The two already have a connection that wins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Duplicate;
+
+/// What the end of a connection leads to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Closed {
+    /// The peer that is no longer connected.
+    pub(crate) down: Option<(PeerId, Session)>,
+    /// Connections to cut: messages were lost between them and this one.
+    pub(crate) cut: Vec<Key>,
+}
+
+impl Registry {
+    pub(crate) fn new(own: PeerId, limits: Limits, drain: Duration) -> Self {
+        Self {
+            own,
+            connections: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            places: Places::new(limits),
+            next_key: 0,
+            next_session: 0,
+            drain,
+        }
+    }
+
+    /// A connection came: answers its key, and another that has waited longest to say who it is and has
+    /// to give way.
+    pub(crate) fn arrive(&mut self, address: Option<&str>) -> (Key, Option<Key>) {
+        let key = self.insert(Direction::Inbound, address);
+        let displaced = self.places.arrive(key);
+        if let Some(displaced) = displaced {
+            self.close(displaced);
+        }
+        (key, displaced)
+    }
+
+    /// A connection is to be made; none if there is no place for it.
+    pub(crate) fn dial(&mut self) -> Option<Key> {
+        let key = self.feel();
+        if self.places.dial(key) {
+            return Some(key);
+        }
+        self.close(key);
+        None
+    }
+
+    /// A connection is to be made only to see who answers: it takes no place.
+    pub(crate) fn feel(&mut self) -> Key {
+        self.insert(Direction::Outbound, None)
+    }
+
+    /// The other end has said who it is.
+    pub(crate) fn enter(&mut self, key: Key, id: PeerId, instance: u64) -> Entrance {
+        let Some(entry) = self.connections.get(&key) else {
+            return Entrance::Full;
+        };
+        let direction = entry.direction;
+        for (other, entry) in self.of(&id) {
+            if other == key || entry.stage != Stage::Open {
+                continue;
+            }
+            if entry.direction == direction || entry.instance != instance {
+                return Entrance::Probe(other);
+            }
+            if self.wins(entry.direction, &id) && entry.direction == Direction::Inbound {
+                return Entrance::Duplicate;
+            }
+        }
+        let Some(entry) = self.connections.get_mut(&key) else {
+            return Entrance::Full;
+        };
+        if direction == Direction::Inbound && !self.places.enter(key, entry.address.as_deref()) {
+            return Entrance::Full;
+        }
+        entry.stage = Stage::Entered;
+        entry.peer = Some(id);
+        entry.instance = instance;
+        self.peers.entry(id).or_default().connections.push(key);
+        Entrance::Granted
+    }
+
+    /// The handshake is over: this end holds the connection.
+    pub(crate) fn open(&mut self, key: Key, now: Instant) -> Result<Opened, Duplicate> {
+        let entry = self.connections.get(&key).ok_or(Duplicate)?;
+        let (direction, instance) = (entry.direction, entry.instance);
+        let id = entry.peer.ok_or(Duplicate)?;
+        let mut retire = None;
+        let mut beside = None;
+        for (other, entry) in self.of(&id) {
+            if other == key || entry.stage != Stage::Open {
+                continue;
+            }
+            if entry.direction == direction || entry.instance != instance {
+                return Err(Duplicate);
+            }
+            beside = entry.session;
+            match (self.wins(entry.direction, &id), entry.direction) {
+                (true, Direction::Inbound) => return Err(Duplicate),
+                (false, Direction::Outbound) => retire = Some(other),
+                _ => {}
+            }
+        }
+        let record = self.peers.get_mut(&id).ok_or(Duplicate)?;
+        let is_new = beside.is_none();
+        let session = beside.unwrap_or_else(|| {
+            self.next_session += 1;
+            self.next_session
+        });
+        let ended = record.session.filter(|_| is_new);
+        record.session = Some(session);
+        record.writer = record.writer.filter(|_| !is_new).or(Some(key));
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.stage = Stage::Open;
+            entry.session = Some(session);
+        }
+        if let Some(loser) = retire {
+            self.retire(loser, now);
+        }
+        self.hurry_losers(&id, now);
+        Ok(Opened {
+            session,
+            is_new,
+            ended,
+            retire,
+        })
+    }
+
+    /// Nothing more is sent on the connection: a goodbye was said on it, here or there. Answers whether
+    /// that is news.
+    pub(crate) fn retire(&mut self, key: Key, now: Instant) -> bool {
+        let Some(entry) = self.connections.get_mut(&key) else {
+            return false;
+        };
+        if entry.stage != Stage::Open {
+            return false;
+        }
+        entry.stage = Stage::Retiring;
+        let deadline = now.checked_add(self.drain);
+        entry.deadline = entry.deadline.or(deadline);
+        if let Some(id) = entry.peer {
+            self.choose_writer(&id);
+        }
+        true
+    }
+
+    /// All messages that came on the connection were read.
+    pub(crate) fn drained(&mut self, key: Key) {
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.is_drained = true;
+        }
+    }
+
+    /// The connection has ended, whatever it was at. Closing one twice is nothing.
+    pub(crate) fn close(&mut self, key: Key) -> Closed {
+        let Some(entry) = self.connections.remove(&key) else {
+            return Closed::default();
+        };
+        self.places.leave(key, entry.direction);
+        let Some(id) = entry.peer else {
+            return Closed::default();
+        };
+        let mut closed = Closed::default();
+        if let Some(record) = self.peers.get_mut(&id) {
+            record.connections.retain(|other| *other != key);
+        }
+        let current = self.peers.get(&id).and_then(|record| record.session);
+        if entry.session.is_some() && entry.session == current {
+            let others = self.of(&id).filter(|(_, other)| other.session == current);
+            let others: Vec<(Key, Stage)> =
+                others.map(|(other, entry)| (other, entry.stage)).collect();
+            if others.is_empty() {
+                closed.down = current.map(|session| (id, session));
+                if let Some(record) = self.peers.get_mut(&id) {
+                    record.session = None;
+                }
+            } else if entry.stage == Stage::Open {
+                let open = others
+                    .into_iter()
+                    .filter(|(_, stage)| *stage == Stage::Open);
+                closed.cut = open.map(|(other, _)| other).collect();
+            }
+        }
+        self.choose_writer(&id);
+        if self.peers.get(&id).is_some_and(Record::is_empty) {
+            self.peers.remove(&id);
+        }
+        closed
+    }
+
+    /// What the connection may do now.
+    pub(crate) fn view(&self, key: Key) -> Option<View> {
+        let entry = self.connections.get(&key)?;
+        Some(View {
+            may_read: self.may_read(key, entry),
+            is_retiring: entry.stage == Stage::Retiring,
+            deadline: entry.deadline,
+        })
+    }
+
+    /// The connection that what is for a peer is sent on.
+    pub(crate) fn writer(&self, id: &PeerId) -> Option<Key> {
+        self.peers.get(id)?.writer
+    }
+
+    /// Whether anything new may be sent to a peer.
+    pub(crate) fn is_open(&self, id: &PeerId) -> bool {
+        self.of(id).any(|(_, entry)| entry.stage == Stage::Open)
+    }
+
+    /// The connections with a peer.
+    pub(crate) fn connections_of(&self, id: &PeerId) -> Vec<Key> {
+        self.of(id).map(|(key, _)| key).collect()
+    }
+
+    /// All connections.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.connections.keys().copied().collect()
+    }
+
+    /// Who is at the other end, if it has said so.
+    pub(crate) fn peer_of(&self, key: Key) -> Option<PeerId> {
+        self.connections.get(&key)?.peer
+    }
+
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        self.places.occupancy()
+    }
+
+    fn insert(&mut self, direction: Direction, address: Option<&str>) -> Key {
+        self.next_key += 1;
+        let entry = Entry::new(direction, address);
+        self.connections.insert(self.next_key, entry);
+        self.next_key
+    }
+
+    fn of(&self, id: &PeerId) -> impl Iterator<Item = (Key, &Entry)> {
+        let record = self.peers.get(id);
+        let keys = record.map_or(&[][..], |record| &record.connections);
+        keys.iter()
+            .filter_map(|key| Some((*key, self.connections.get(key)?)))
+    }
+
+    /// Whether a connection of that direction is the one that stays, of two.
+    fn wins(&self, direction: Direction, id: &PeerId) -> bool {
+        match direction {
+            Direction::Outbound => self.own < *id,
+            Direction::Inbound => *id < self.own,
+        }
+    }
+
+    /// Two connections are open, and the other end is to retire the loser: it does not take for ever.
+    fn hurry_losers(&mut self, id: &PeerId, now: Instant) {
+        let open = |(key, entry): (Key, &Entry)| {
+            (entry.stage == Stage::Open).then_some((key, entry.direction))
+        };
+        let open: Vec<(Key, Direction)> = self.of(id).filter_map(open).collect();
+        if open.len() < 2 {
+            return;
+        }
+        for (key, direction) in open {
+            if self.wins(direction, id) {
+                continue;
+            }
+            if let Some(entry) = self.connections.get_mut(&key) {
+                entry.deadline = entry.deadline.or(now.checked_add(self.drain));
+            }
+        }
+    }
+
+    /// The writer stays as long as it can: then nothing is sent on the loser after the winner. Without
+    /// another, one that is to end takes what waited before.
+    fn choose_writer(&mut self, id: &PeerId) {
+        let Some(writer) = self.peers.get(id).map(|record| record.writer) else {
+            return;
+        };
+        let stage = writer.and_then(|writer| Some(self.connections.get(&writer)?.stage));
+        if stage == Some(Stage::Open) {
+            return;
+        }
+        let next = self
+            .of(id)
+            .find(|(_, entry)| entry.stage == Stage::Open)
+            .map(|(key, _)| key);
+        let kept = writer.filter(|_| stage == Some(Stage::Retiring));
+        if let Some(record) = self.peers.get_mut(id) {
+            record.writer = next.or(kept);
+        }
+    }
+
+    /// Messages are read from a connection only when those that were sent before on others of the same
+    /// peer have been.
+    fn may_read(&self, key: Key, entry: &Entry) -> bool {
+        let Some((session, id)) = entry.session.zip(entry.peer) else {
+            return false;
+        };
+        self.of(&id).all(|(other, before)| {
+            let is_before = match before.session {
+                Some(earlier) if earlier != session => earlier < session,
+                // Of one session, or about to be: the loser goes first.
+                _ => before.direction != entry.direction && self.wins(entry.direction, &id),
+            };
+            other == key || before.is_drained || !is_before
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

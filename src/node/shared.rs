@@ -1,0 +1,516 @@
+//! What the handles, listeners and peers of one node share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use event_listener::Event;
+use futures_util::future::AbortHandle;
+
+use super::app::{App, Introduction};
+use super::book::Book;
+use super::config::NodeConfig;
+use super::error::DialError;
+use super::events::{Feed, NodeEvent, Observer};
+use super::handshake::Nonces;
+use super::identity::{NetworkId, PeerId};
+use super::inbox::Inbox;
+use super::link::Link;
+use super::message::Notice;
+use super::node::Received;
+use super::outbox::{self, Outbox};
+use super::peer::Peer;
+use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Registry};
+use crate::mux::{Code, Connection};
+use crate::runtime::{Instant, SharedRuntime};
+use crate::transport::Endpoint;
+
+pub(super) struct Shared<A: App> {
+    pub(super) id: PeerId,
+    pub(super) network: NetworkId,
+    /// Which run of the node this is.
+    pub(super) instance: u64,
+    pub(super) app: A,
+    pub(super) config: NodeConfig,
+    pub(super) runtime: SharedRuntime,
+    pub(super) inbox: Inbox<Received<A::Message>>,
+    /// A connection has ended.
+    pub(super) departure: Event,
+    /// The book may have something to do.
+    pub(super) booked: Event,
+    state: Mutex<State<A>>,
+    observers: Mutex<Vec<Observer<A>>>,
+}
+
+pub(super) struct State<A: App> {
+    pub(super) registry: Registry,
+    pub(super) book: Book,
+    pub(super) nonces: Nonces,
+    /// Those whose handshake is over.
+    links: BTreeMap<Key, Arc<Link<A>>>,
+    peers: BTreeMap<PeerId, Peer<A>>,
+    /// The handshakes of those who came.
+    pending: BTreeMap<Key, AbortHandle>,
+    pub(super) listening: Vec<(Endpoint, AbortHandle)>,
+    feeds: Vec<Weak<Feed<A>>>,
+    /// For the observers, which are told outside of the lock.
+    told: VecDeque<NodeEvent<A>>,
+    pub(super) stopped: bool,
+}
+
+/// What is to be done when the state is unlocked: it wakes, and drops what may run anything.
+struct Aftermath<A: App> {
+    peers: Vec<Peer<A>>,
+    down: Vec<Peer<A>>,
+    feeds: Vec<Arc<Feed<A>>>,
+    links: Vec<Arc<Link<A>>>,
+    cut: Vec<Arc<Link<A>>>,
+    aborted: Vec<AbortHandle>,
+    dropped: Vec<VecDeque<NodeEvent<A>>>,
+    connections: Vec<Connection>,
+    departed: bool,
+    is_booked: bool,
+}
+
+impl<A: App> Shared<A> {
+    pub(super) fn new(
+        id: PeerId,
+        network: NetworkId,
+        app: A,
+        config: NodeConfig,
+        runtime: SharedRuntime,
+    ) -> Self {
+        let places = registry::Limits {
+            pending: config.pending,
+            inbound: config.inbound,
+            outbound: config.outbound,
+            per_address: config.per_address,
+        };
+        let now = runtime.now();
+        let state = State {
+            registry: Registry::new(id, places, config.drain_timeout),
+            book: Book::new(
+                config.discovery.clone().unwrap_or_default(),
+                rand::random(),
+                now,
+            ),
+            nonces: Nonces::default(),
+            links: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            listening: Vec::new(),
+            feeds: Vec::new(),
+            told: VecDeque::new(),
+            stopped: false,
+        };
+        let inbox = outbox::Limits {
+            messages: config.inbox_messages,
+            bytes: config.inbox_bytes,
+        };
+        Self {
+            id,
+            network,
+            instance: rand::random(),
+            app,
+            config,
+            runtime,
+            inbox: Inbox::new(inbox),
+            departure: Event::new(),
+            booked: Event::new(),
+            state: Mutex::new(state),
+            observers: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<A>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection came; none if the node is stopping.
+    pub(super) fn arrive(&self, address: Option<&str>, abort: AbortHandle) -> Option<Key> {
+        self.change(|state, aftermath| {
+            if state.stopped {
+                return None;
+            }
+            let (key, displaced) = state.registry.arrive(address);
+            let displaced = displaced.and_then(|displaced| state.pending.remove(&displaced));
+            aftermath.aborted.extend(displaced);
+            state.pending.insert(key, abort);
+            Some(key)
+        })
+    }
+
+    /// A connection is to be made.
+    pub(super) fn dial(&self, is_feeler: bool) -> Result<Key, DialError> {
+        let mut state = self.lock();
+        if state.stopped {
+            return Err(DialError::Stopped);
+        }
+        if is_feeler {
+            return Ok(state.registry.feel());
+        }
+        let most = self.config.outbound;
+        state.registry.dial().ok_or(DialError::Full { most })
+    }
+
+    /// A peer misbehaved: if that was too much, it is banned and cut off.
+    pub(super) fn misbehaved(&self, id: &PeerId, points: u32) -> Option<Duration> {
+        let banned = self
+            .lock()
+            .book
+            .misbehaved(id, points, self.runtime.now())?;
+        self.cut_peer(id, "banned for misbehaving");
+        Some(banned)
+    }
+
+    /// Cuts all connections of a peer.
+    pub(super) fn cut_peer(&self, id: &PeerId, reason: &str) {
+        let links: Vec<_> = {
+            let state = self.lock();
+            let keys = state.registry.connections_of(id);
+            let links = keys.iter().filter_map(|key| state.links.get(key));
+            links.cloned().collect()
+        };
+        for link in links {
+            link.cut(Code::CALM, reason);
+        }
+    }
+
+    /// Says goodbye to a peer, false if it is not there.
+    pub(super) fn disconnect(&self, id: &PeerId) -> bool {
+        let keys = self.lock().registry.connections_of(id);
+        for key in &keys {
+            self.retire(*key, true);
+        }
+        !keys.is_empty()
+    }
+
+    /// The connection that what is for a peer is sent on.
+    pub(super) fn writer(&self, id: &PeerId) -> Option<Arc<Link<A>>> {
+        let state = self.lock();
+        let key = state.registry.writer(id)?;
+        state.links.get(&key).cloned()
+    }
+
+    /// Says something to a peer, which is cut off if it has no room for it.
+    pub(super) fn notice(&self, id: &PeerId, notice: &Notice) {
+        let Some(link) = self.writer(id) else {
+            return;
+        };
+        if !link.notice(notice) {
+            link.cut(Code::TIMED_OUT, "the node takes notices too slowly");
+        }
+        link.peer.shared.signal.notify(usize::MAX);
+    }
+
+    /// The other end of a connection has said who it is. Its place is no longer one of the pending.
+    pub(super) fn enter(&self, key: Key, id: PeerId, instance: u64) -> Entrance {
+        self.change(|state, aftermath| {
+            let entrance = state.registry.enter(key, id, instance);
+            if entrance == Entrance::Granted {
+                state.pending.remove(&key);
+                state.review(&id, aftermath);
+            }
+            entrance
+        })
+    }
+
+    /// This end holds the connection now.
+    pub(super) fn open(
+        &self,
+        key: Key,
+        introduction: Introduction<A::Hello>,
+        connection: &Connection,
+        dialed: Option<&Endpoint>,
+    ) -> Result<Arc<Link<A>>, Duplicate> {
+        let now = self.runtime.now();
+        let id = introduction.id;
+        self.change(|state, aftermath| {
+            if state.stopped {
+                return Err(Duplicate);
+            }
+            let opened = state.registry.open(key, now)?;
+            if opened.ended.is_some() {
+                state.down(&id, now, aftermath);
+            }
+            let known = state.peers.get(&id).filter(|_| !opened.is_new).cloned();
+            let is_up = known.is_none();
+            let peer = known.unwrap_or_else(|| {
+                let limits = outbox::Limits {
+                    messages: self.config.queue_messages,
+                    bytes: self.config.queue_bytes,
+                };
+                let outbox = Outbox::new(limits);
+                Peer::new(introduction, outbox, connection.clone())
+            });
+            let link = Arc::new(Link::new(key, peer.clone(), connection.clone()));
+            state.links.insert(key, Arc::clone(&link));
+            if is_up || dialed.is_some() {
+                let info = connection.info();
+                let remote = info.peer.as_ref().or(info.local.as_ref());
+                state.book.connected(id, dialed, remote, now);
+                let said = peer.introduction().endpoints.iter();
+                let said: Vec<String> = said.map(Endpoint::to_string).collect();
+                state.book.found(&id, &said, now);
+                aftermath.is_booked = true;
+            }
+            if is_up {
+                state.peers.insert(id, peer.clone());
+                state.tell(NodeEvent::Up(peer), aftermath);
+            }
+            if let Some(loser) = opened.retire.and_then(|loser| state.links.get(&loser)) {
+                loser.notice(&Notice::Bye);
+            }
+            state.review(&id, aftermath);
+            Ok(link)
+        })
+    }
+
+    /// Nothing more is sent on a connection; if `says_bye`, the peer is told.
+    pub(super) fn retire(&self, key: Key, says_bye: bool) {
+        let now = self.runtime.now();
+        self.change(|state, aftermath| {
+            if !state.registry.retire(key, now) {
+                return;
+            }
+            if let Some(link) = state.links.get(&key).filter(|_| says_bye) {
+                link.notice(&Notice::Bye);
+            }
+            state.review_of(key, aftermath);
+        });
+    }
+
+    pub(super) fn drained(&self, key: Key) {
+        self.change(|state, aftermath| {
+            state.registry.drained(key);
+            state.review_of(key, aftermath);
+        });
+    }
+
+    /// A connection has ended, or is to.
+    pub(super) fn close(&self, key: Key) {
+        let now = self.runtime.now();
+        self.change(|state, aftermath| {
+            let id = state.registry.peer_of(key);
+            let closed = state.registry.close(key);
+            state.pending.remove(&key);
+            aftermath.links.extend(state.links.remove(&key));
+            let cut = closed.cut.iter().filter_map(|cut| state.links.get(cut));
+            aftermath.cut.extend(cut.cloned());
+            if let Some((id, _)) = closed.down {
+                state.down(&id, now, aftermath);
+            }
+            if let Some(id) = id {
+                state.review(&id, aftermath);
+            }
+            aftermath.departed = true;
+        });
+    }
+
+    /// The open connection of that key.
+    pub(super) fn link(&self, key: Key) -> Option<Arc<Link<A>>> {
+        self.lock().links.get(&key).cloned()
+    }
+
+    pub(super) fn peer(&self, id: &PeerId) -> Option<Peer<A>> {
+        self.lock().peers.get(id).cloned()
+    }
+
+    pub(super) fn peers(&self) -> Vec<Peer<A>> {
+        self.lock().peers.values().cloned().collect()
+    }
+
+    pub(super) fn occupancy(&self) -> Occupancy {
+        self.lock().registry.occupancy()
+    }
+
+    pub(super) fn follow(&self) -> Arc<Feed<A>> {
+        let mut state = self.lock();
+        let peers = state.peers.values().cloned().collect();
+        let feed = Arc::new(Feed::new(self.config.events, peers, state.stopped));
+        state.feeds.retain(|feed| feed.strong_count() > 0);
+        state.feeds.push(Arc::downgrade(&feed));
+        feed
+    }
+
+    pub(super) fn refill(&self, feed: &Feed<A>) {
+        let state = self.lock();
+        feed.refill(state.peers.values().cloned().collect());
+    }
+
+    /// Stops listening and dialing, and says goodbye to all peers. Doing it twice is nothing.
+    pub(super) fn stop(&self) {
+        let now = self.runtime.now();
+        self.change(|state, aftermath| {
+            if std::mem::replace(&mut state.stopped, true) {
+                return;
+            }
+            let listeners = std::mem::take(&mut state.listening);
+            let aborted = listeners.into_iter().map(|(_, listener)| listener);
+            aftermath.aborted.extend(aborted);
+            aftermath
+                .aborted
+                .extend(std::mem::take(&mut state.pending).into_values());
+            for key in state.registry.keys() {
+                if state.registry.retire(key, now)
+                    && let Some(link) = state.links.get(&key)
+                {
+                    link.notice(&Notice::Bye);
+                }
+                state.review_of(key, aftermath);
+            }
+            aftermath.departed = true;
+            aftermath.is_booked = true;
+        });
+    }
+
+    /// Cuts all connections.
+    pub(super) fn cut_all(&self) {
+        let links: Vec<_> = self.lock().links.values().cloned().collect();
+        for link in links {
+            link.cut(Code::SHUTDOWN, "the node is shutting down");
+        }
+    }
+
+    /// No connection is left, when the node has been stopped: nothing comes any more.
+    pub(super) fn finish(&self) {
+        self.inbox.close();
+        let feeds = std::mem::take(&mut self.lock().feeds);
+        for feed in feeds.iter().filter_map(Weak::upgrade) {
+            feed.close();
+            feed.notify();
+        }
+    }
+
+    pub(super) fn has_connections(&self) -> bool {
+        !self.lock().registry.keys().is_empty()
+    }
+
+    pub(super) fn add_observer(&self, observer: Observer<A>) {
+        let mut observers = self
+            .observers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        observers.push(observer);
+    }
+
+    /// Changes the state, then wakes whom it concerns.
+    fn change<T>(&self, act: impl FnOnce(&mut State<A>, &mut Aftermath<A>) -> T) -> T {
+        let mut aftermath = Aftermath::default();
+        let mut state = self.lock();
+        let result = act(&mut state, &mut aftermath);
+        drop(state);
+        self.tell_observers();
+        if aftermath.departed {
+            self.departure.notify(usize::MAX);
+        }
+        if aftermath.is_booked {
+            self.booked.notify(usize::MAX);
+        }
+        aftermath.pass();
+        result
+    }
+
+    /// Who finds another at it leaves its events to them.
+    fn tell_observers(&self) {
+        while !self.lock().told.is_empty() {
+            let Ok(mut observers) = self.observers.try_lock() else {
+                return;
+            };
+            let told = std::mem::take(&mut self.lock().told);
+            observers.retain_mut(Observer::is_heard);
+            for event in told {
+                for observer in observers.iter_mut() {
+                    observer.tell(event.clone());
+                }
+            }
+        }
+    }
+}
+
+impl<A: App> State<A> {
+    /// Something has changed with a peer: its connections are told what they may do.
+    fn review(&mut self, id: &PeerId, aftermath: &mut Aftermath<A>) {
+        let writer = self.registry.writer(id);
+        for key in self.registry.connections_of(id) {
+            if let (Some(link), Some(view)) = (self.links.get(&key), self.registry.view(key)) {
+                link.set_view(view);
+                aftermath.peers.push(link.peer.clone());
+            }
+        }
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let accepts = self.registry.is_open(id);
+        peer.outbox().set_writer(writer, accepts);
+        if !accepts {
+            aftermath.down.push(peer.clone());
+        }
+        if let Some(link) = writer.and_then(|writer| self.links.get(&writer)) {
+            let before = peer.set_connection(link.connection.clone());
+            aftermath.connections.push(before);
+        }
+        aftermath.peers.push(peer.clone());
+    }
+
+    fn review_of(&mut self, key: Key, aftermath: &mut Aftermath<A>) {
+        if let Some(id) = self.registry.peer_of(key) {
+            self.review(&id, aftermath);
+        }
+    }
+
+    /// A session is over.
+    fn down(&mut self, id: &PeerId, now: Instant, aftermath: &mut Aftermath<A>) {
+        if let Some(peer) = self.peers.remove(id) {
+            peer.outbox().close();
+            self.book.disconnected(id, now);
+            aftermath.is_booked = true;
+            aftermath.down.push(peer);
+            self.tell(NodeEvent::Down(*id), aftermath);
+        }
+    }
+
+    fn tell(&mut self, event: NodeEvent<A>, aftermath: &mut Aftermath<A>) {
+        self.feeds.retain(|feed| feed.strong_count() > 0);
+        for feed in self.feeds.iter().filter_map(Weak::upgrade) {
+            aftermath.dropped.push(feed.push(&event));
+            aftermath.feeds.push(feed);
+        }
+        self.told.push_back(event);
+    }
+}
+
+impl<A: App> Default for Aftermath<A> {
+    fn default() -> Self {
+        Self {
+            peers: Vec::new(),
+            down: Vec::new(),
+            feeds: Vec::new(),
+            links: Vec::new(),
+            cut: Vec::new(),
+            aborted: Vec::new(),
+            dropped: Vec::new(),
+            connections: Vec::new(),
+            departed: false,
+            is_booked: false,
+        }
+    }
+}
+
+impl<A: App> Aftermath<A> {
+    fn pass(self) {
+        self.aborted.iter().for_each(AbortHandle::abort);
+        for link in &self.cut {
+            link.cut(Code::CANCELLED, "another connection of the peer was lost");
+        }
+        for peer in self.peers.iter().chain(&self.down) {
+            peer.shared.signal.notify(usize::MAX);
+        }
+        for peer in &self.down {
+            peer.shared.room.notify(usize::MAX);
+        }
+        for feed in &self.feeds {
+            feed.notify();
+        }
+    }
+}

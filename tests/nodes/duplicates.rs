@@ -1,0 +1,165 @@
+//! Nodes that dial each other at once.
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use sessionwire::node::{Node, NodeEvent};
+use sessionwire::runtime::Runtime;
+
+use sessionwire::transport::pipe;
+
+use super::stage::{SECOND, Say, Stage, Talk, id, received, told};
+
+const MESSAGES: u64 = 20;
+
+/// Rounds of a race: enough to find what is rare, `SESSIONWIRE_ROUNDS` for more.
+fn rounds(default: u64) -> u64 {
+    let set = std::env::var("SESSIONWIRE_ROUNDS").ok();
+    set.map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Every node dials every other at some moment, and sends numbers from the first moment on.
+fn race(seed: u64, count: u8) {
+    let random = &mut SmallRng::seed_from_u64(seed);
+    let stage = Stage::default();
+    let nodes: Vec<Node<Talk>> = (1..=count).map(|number| stage.node(number)).collect();
+    let mut events = Vec::new();
+    for node in &nodes {
+        events.push(node.events());
+        greet_all(&stage, node, random.random());
+    }
+    let mut dials = Vec::new();
+    for (place, one) in nodes.iter().enumerate() {
+        for (other_place, other) in nodes.iter().enumerate() {
+            if place == other_place {
+                continue;
+            }
+            let (here, there, _) = stage.cable(random, 20);
+            let delay = Duration::from_millis(random.random_range(0..100));
+            let (one, other, clock) = (one.clone(), other.clone(), stage.clock.clone());
+            dials.push(stage.task(async move {
+                clock.sleep_until(clock.now() + delay).await;
+                other.accept_over(there);
+                let peer = one.dial_over(here, None).await;
+                (other.id(), peer.map(|peer| peer.id()))
+            }));
+        }
+    }
+    stage.advance(20 * SECOND);
+    for dial in dials {
+        let (expected, dialed) = dial.output().expect("an end of the dial");
+        assert_eq!(dialed.expect("a peer"), expected, "seed {seed}");
+    }
+    let others = usize::from(count) - 1;
+    for (node, mut events) in nodes.iter().zip(events) {
+        let occupancy = node.occupancy();
+        let places = occupancy.inbound + occupancy.outbound + occupancy.pending;
+        assert_eq!(places, others, "seed {seed}: one connection each");
+        let happened = told(&mut events);
+        let mut ups: Vec<_> = happened[1..].to_vec();
+        ups.sort();
+        let all = (1..=count).filter(|number| id(*number) != node.id());
+        let expected: Vec<_> = all.map(|number| format!("up {number}")).collect();
+        assert_eq!(ups, expected, "seed {seed}: nobody goes, each comes once");
+        let heard = received(node);
+        for number in (1..=count).filter(|number| id(*number) != node.id()) {
+            let from = heard.iter().filter(|(from, _)| *from == id(number));
+            let from: Vec<&Say> = from.map(|(_, say)| say).collect();
+            let expected: Vec<Say> = (1..=MESSAGES).map(Say::Data).collect();
+            assert!(
+                from.iter().copied().eq(&expected),
+                "seed {seed}: from {number} came {from:?}"
+            );
+        }
+    }
+}
+
+/// Sends numbers to each peer as soon as it is one, with pauses.
+fn greet_all(stage: &Stage, node: &Node<Talk>, seed: u64) {
+    let (node, stage, mut events) = (node.clone(), stage.clone(), node.events());
+    let spawner = stage.clone();
+    let mut random = SmallRng::seed_from_u64(seed);
+    let greeting = async move {
+        while let Some(event) = events.next().await {
+            let NodeEvent::Up(peer) = event else {
+                continue;
+            };
+            let (node, clock, seed) = (node.clone(), stage.clock.clone(), random.random());
+            stage.clock.spawn(Box::pin(async move {
+                let mut random = SmallRng::seed_from_u64(seed);
+                for number in 1..=MESSAGES {
+                    node.send(&peer.id(), &Say::Data(number))
+                        .await
+                        .expect("to send");
+                    let pause = Duration::from_millis(random.random_range(0..15));
+                    clock.sleep_until(clock.now() + pause).await;
+                }
+            }));
+        }
+    };
+    spawner.clock.spawn(Box::pin(greeting));
+}
+
+#[test]
+fn two_nodes_that_dial_at_once_keep_one_connection_and_lose_nothing() {
+    for seed in 0..rounds(300) {
+        race(seed, 2);
+    }
+}
+
+#[test]
+fn five_nodes_that_dial_at_once_keep_one_connection_each_and_lose_nothing() {
+    for seed in 0..rounds(300) / 10 {
+        race(seed, 5);
+    }
+}
+
+#[test]
+fn a_second_dial_by_the_same_node_is_a_duplicate_while_the_first_answers() {
+    let stage = Stage::default();
+    let (one, other) = (stage.node(1), stage.node(2));
+    stage.connect(&one, &other);
+    let mut events = other.events();
+    let error = stage.dial(&one, &other).expect_err("a duplicate");
+    assert!(format!("{error:?}").contains("Duplicate"), "{error:?}");
+    assert_eq!(told(&mut events), ["peers [1]"]);
+    assert_eq!(one.occupancy().outbound, 1);
+}
+
+/// A node whose first run has a connection, over a cable that can fail; then a second run dials.
+fn dialed_again(fails: bool) -> (Vec<String>, bool) {
+    let stage = Stage::default();
+    let (first, other) = (stage.node(1), stage.node(2));
+    let mut events = other.events();
+    let (here, there, cable) = stage.cable(&mut SmallRng::seed_from_u64(1), 0);
+    other.accept_over(there);
+    let dialing = first.clone();
+    stage
+        .run(async move { dialing.dial_over(here, None).await })
+        .expect("a peer");
+    if fails {
+        cable.swallow();
+    }
+    let second = stage.node(1);
+    let (here, there) = pipe(64 * 1024);
+    other.accept_over(there);
+    let dialing = second.clone();
+    let dial = stage.task(async move { dialing.dial_over(here, None).await.is_ok() });
+    stage.advance(2 * SECOND);
+    (told(&mut events), dial.output().expect("an end"))
+}
+
+#[test]
+fn a_dead_connection_gives_way_to_a_new_one() {
+    let (events, dialed) = dialed_again(true);
+    assert!(dialed);
+    assert_eq!(events, ["peers []", "up 1", "down 1", "up 1"]);
+}
+
+#[test]
+fn a_living_connection_does_not_give_way_to_whoever_has_the_same_id() {
+    let (events, dialed) = dialed_again(false);
+    assert!(!dialed);
+    assert_eq!(events, ["peers []", "up 1"]);
+}

@@ -1,0 +1,25 @@
+//! Nodes among nodes: who becomes a peer of whom, and what they hear of each other.
+//!
+//! Most of these run on the test's own thread under a clock that stands still.
+#![cfg(all(
+    feature = "async-std",
+    feature = "smol",
+    feature = "tls",
+    feature = "tokio",
+    feature = "websocket"
+))]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod discovery;
+mod duplicates;
+mod handshakes;
+mod impostor;
+mod messages;
+mod stage;
