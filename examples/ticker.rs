@@ -126,7 +126,8 @@ async fn watch_one(
                 println!("{goods} {}.{:02}", value / 100, value % 100);
             }
             Event::Gap { missed, why } => {
-                let missed = missed.map_or("nobody knows how many".to_owned(), |n| n.to_string());
+                let missed =
+                    missed.map_or_else(|| "nobody knows how many".to_owned(), |n| n.to_string());
                 println!("{goods} missed: {missed} ({why:?})");
             }
             Event::End(reason) => println!("{goods} ended: {reason}"),

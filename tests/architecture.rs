@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 17] = [
+const SANS_IO: [&str; 19] = [
     "codec/",
     "mux/frame",
     "mux/input.rs",
@@ -33,8 +33,10 @@ const SANS_IO: [&str; 17] = [
     "rpc/calls/message.rs",
     "rpc/calls/window/",
     "rpc/link/backoff.rs",
+    "rpc/topics/backplane/redis/resp.rs",
     "rpc/topics/machine/",
     "rpc/topics/ring.rs",
+    "rpc/topics/wire.rs",
     "transport/websocket/frame/",
     "transport/websocket/output.rs",
 ];

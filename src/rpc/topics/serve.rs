@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_sink::Sink;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -18,54 +17,16 @@ use rustc_hash::FxHashMap;
 
 use super::cursor::Cursor;
 use super::doorbell::Doorbell;
-use super::event::GapReason;
-use super::source::{Closed, Follower, Next, Source, Step};
+use super::limits::TopicLimits;
+use super::outgoing::Outgoing;
+use super::source::{Follower, Next, Source, Step};
 use super::wire::{FromClient, FromServer, WireError};
 use crate::codec::{self, MaxMessageSize};
-use crate::mux::{ChannelError, Code, Connection, Place, RawReceiver, RawSender, Router};
+use crate::mux::{ChannelError, Code, Connection, Place, RawReceiver, Router};
 use crate::rpc::fault::{Fault, FaultKind};
 use crate::rpc::interface::Interface;
 use crate::rpc::service::{Caller, Service};
 use crate::runtime::timeout;
-
-/// How much of a service's topics one connection may use.
-///
-/// ```
-/// let limits = sessionwire::rpc::TopicLimits::default().subscriptions(16);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TopicLimits {
-    subscriptions: usize,
-    follow_timeout: Duration,
-}
-
-impl Default for TopicLimits {
-    fn default() -> Self {
-        Self {
-            subscriptions: 1024,
-            follow_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-impl TopicLimits {
-    /// The subscriptions to the service's topics that a connection may have at once. Default 1,024;
-    /// further ones are refused with [`FaultKind::Busy`].
-    #[must_use]
-    pub fn subscriptions(mut self, subscriptions: usize) -> Self {
-        self.subscriptions = subscriptions;
-        self
-    }
-
-    /// How long [`Service::follow`] may take. Default 10 s; then the subscription is refused with
-    /// [`FaultKind::DeadlinePassed`].
-    #[must_use]
-    pub fn follow_timeout(mut self, time: Duration) -> Self {
-        self.follow_timeout = time;
-        self
-    }
-}
 
 /// Adds the topics of a service to a router.
 pub(in crate::rpc) fn serve<S: Service>(
@@ -158,8 +119,6 @@ enum Failure {
 /// What the task does at most before others have their turn.
 const ROUNDS: usize = 32;
 const MESSAGES_AT_ONCE: usize = 64;
-/// The client's next message is not read while so many messages wait to be sent.
-const MOST_WAITING: usize = 256;
 
 impl<S: Service> Serving<S> {
     async fn run(mut self) {
@@ -405,97 +364,5 @@ async fn open<S: Service>(
         Some(Ok(decision)) => decision,
         Some(Err(_)) => Err(Fault::new(FaultKind::Panicked, "")),
         None => Err(Fault::new(FaultKind::DeadlinePassed, "")),
-    }
-}
-
-/// What waits for room in the channel: answers, and the items of one turn.
-struct Outgoing {
-    sender: RawSender,
-    messages: VecDeque<Message>,
-    scratch: BytesMut,
-}
-
-struct Message {
-    encoded: Bytes,
-    /// Of an item: whose it is, and where.
-    item: Option<(u64, Cursor)>,
-}
-
-impl Outgoing {
-    fn new(sender: RawSender) -> Self {
-        Self {
-            sender,
-            messages: VecDeque::new(),
-            scratch: BytesMut::new(),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.messages.len() >= MOST_WAITING
-    }
-
-    fn push(&mut self, message: &FromServer) {
-        let encoded = self.encode(message);
-        let message = Message {
-            encoded,
-            item: None,
-        };
-        self.messages.push_back(message);
-    }
-
-    fn push_step(&mut self, id: u64, step: Step) {
-        match step {
-            Step::Gap(cursor) => self.push(&FromServer::Gap {
-                id,
-                cursor,
-                why: GapReason::Lagged,
-            }),
-            Step::Item(cursor, body) => {
-                let sequence = cursor.sequence();
-                let encoded = self.encode(&FromServer::Item { id, sequence, body });
-                let item = Some((id, cursor));
-                self.messages.push_back(Message { encoded, item });
-            }
-            Step::Closed(Closed(fault)) => self.push(&FromServer::Ended { id, fault }),
-        }
-    }
-
-    /// Nothing more of a subscription goes out.
-    fn forget(&mut self, id: u64) {
-        let is_other = |message: &Message| message.item.is_none_or(|(of, _)| of != id);
-        self.messages.retain(is_other);
-    }
-
-    /// Ready when everything is in the channel.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
-        while let Some(message) = self.messages.front() {
-            ready!(Sink::poll_ready(Pin::new(&mut self.sender), context))?;
-            let (encoded, item) = (message.encoded.clone(), message.item);
-            match Sink::start_send(Pin::new(&mut self.sender), encoded) {
-                Err(ChannelError::TooLarge { .. }) if item.is_some() => {
-                    self.replace_by_gap(item);
-                    continue;
-                }
-                sent => sent?,
-            }
-            self.messages.pop_front();
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// The first message is an item that the peer takes in no message.
-    fn replace_by_gap(&mut self, item: Option<(u64, Cursor)>) {
-        let Some((id, cursor)) = item else { return };
-        let why = GapReason::TooLarge;
-        let encoded = self.encode(&FromServer::Gap { id, cursor, why });
-        if let Some(first) = self.messages.front_mut() {
-            let item = None;
-            *first = Message { encoded, item };
-        }
-    }
-
-    fn encode(&mut self, message: &FromServer) -> Bytes {
-        message.encode(&mut self.scratch);
-        self.scratch.split().freeze()
     }
 }
