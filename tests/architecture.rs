@@ -19,12 +19,13 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 19] = [
+const SANS_IO: [&str; 20] = [
     "codec/",
     "mux/frame",
     "mux/input.rs",
     "mux/machine/",
     "node/book/machine/",
+    "node/book/snapshot.rs",
     "node/handshake/",
     "node/inventory/",
     "node/outbox/",

@@ -159,7 +159,8 @@ impl<A: App> Node<A> {
         TransportError: From<E::Error>,
     {
         let endpoint = endpoint.try_into().map_err(TransportError::from)?;
-        discovery::dial(&self.shared, &endpoint, expected).await
+        // Boxed, so that the future of a program that dials is not large.
+        Box::pin(discovery::dial(&self.shared, &endpoint, expected)).await
     }
 
     /// As [`dial`](Self::dial), over a stream that was made elsewhere, on which the other end is to
@@ -171,7 +172,7 @@ impl<A: App> Node<A> {
     ) -> Result<Peer<A>, DialError> {
         let reached = std::future::ready(Ok(Established::of(stream)));
         let approach = Approach::outbound(expected);
-        match run::reach(&self.shared, reached, approach).await? {
+        match Box::pin(run::reach(&self.shared, reached, approach)).await? {
             Reached::New(peer) | Reached::Known(peer) => Ok(peer),
             Reached::Felt(_) => Err(DialError::Stopped),
         }

@@ -172,14 +172,12 @@ async fn next_channel(
     protocol: &str,
 ) -> Result<IncomingChannel, HandshakeError> {
     let incoming = connection.accept().await?;
-    match incoming.filter(|channel| channel.protocol() == protocol) {
-        Some(channel) => Ok(channel),
-        None => {
-            let reason = "the first channels are those of a node";
-            connection.close(Code::UNKNOWN_PROTOCOL, reason);
-            Err(HandshakeError::Malformed)
-        }
-    }
+    let expected = incoming.filter(|channel| channel.protocol() == protocol);
+    expected.ok_or_else(|| {
+        let reason = "the first channels are those of a node";
+        connection.close(Code::UNKNOWN_PROTOCOL, reason);
+        HandshakeError::Malformed
+    })
 }
 
 fn own_hello<A: App>(shared: &Shared<A>, direction: Direction) -> Result<Hello, CodecError> {

@@ -22,10 +22,7 @@ fn ring(stage: &Stage, test: &str, count: u8, outbound: usize) -> Vec<Node<Talk>
     let node = |number| stage.node_with(number, Talk::default(), config());
     let nodes: Vec<_> = (0..count).map(node).collect();
     for (number, node) in (0..).zip(&nodes) {
-        let (listening, own) = (node.clone(), endpoint(test, number));
-        stage
-            .run(async move { listening.listen(own).await })
-            .expect("to listen");
+        stage.listen(node, &endpoint(test, number));
     }
     for (number, node) in (0..).zip(&nodes) {
         assert!(node.keep(endpoint(test, (number + 1) % count)));
@@ -76,10 +73,7 @@ fn a_peer_that_comes_back_is_dialed_again() {
     stage.advance(10 * SECOND);
     assert_eq!(nodes[0].peers().len(), 0);
     let again = stage.node(1);
-    let listening = again.clone();
-    stage
-        .run(async move { listening.listen(endpoint("back", 1)).await })
-        .expect("to listen");
+    stage.listen(&again, &endpoint("back", 1));
     stage.advance(10 * 60 * SECOND);
     assert_eq!(nodes[0].peers().len(), 1);
 }
@@ -107,7 +101,7 @@ fn a_peer_that_answers_what_nobody_asked_is_banned_for_an_hour_wherever_it_comes
     let rejection = dial().expect("a ban");
     assert_eq!(*rejection.reason(), Reason::Banned);
     let left = rejection.retried_after().expect("a time");
-    assert!(left > HOUR - 10 * SECOND && left <= HOUR, "{left:?}");
+    assert!(left > Duration::from_mins(59) && left <= HOUR, "{left:?}");
     stage.advance(HOUR);
     assert!(dial().is_none(), "it is forgiven");
     node.misbehaved(&id(2), 100).expect("a ban");
@@ -153,8 +147,7 @@ fn what_is_no_notice_is_no_peer() {
 fn a_peer_that_asks_is_told_of_others() {
     let stage = Stage::default();
     let node = stage.node(1);
-    let told = endpoint("told", 7);
-    node.keep(told.clone());
+    node.keep(endpoint("told", 7));
     let mut impostor = Impostor::peer(&stage, &node, id(2));
     impostor.say(vec![4]);
     let answer = impostor.hear().expect("an answer");

@@ -134,20 +134,17 @@ fn dialed_again(fails: bool) -> (Vec<String>, bool) {
     let mut events = other.events();
     let (here, there, cable) = stage.cable(&mut SmallRng::seed_from_u64(1), 0);
     other.accept_over(there);
-    let dialing = first.clone();
-    stage
-        .run(async move { dialing.dial_over(here, None).await })
-        .expect("a peer");
+    let first_dial = stage.dial_over(&first, here);
+    first_dial.output().expect("an end").expect("a peer");
     if fails {
         cable.swallow();
     }
     let second = stage.node(1);
     let (here, there) = pipe(64 * 1024);
     other.accept_over(there);
-    let dialing = second.clone();
-    let dial = stage.task(async move { dialing.dial_over(here, None).await.is_ok() });
+    let dial = stage.dial_over(&second, here);
     stage.advance(2 * SECOND);
-    (told(&mut events), dial.output().expect("an end"))
+    (told(&mut events), dial.output().expect("an end").is_ok())
 }
 
 #[test]

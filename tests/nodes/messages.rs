@@ -1,6 +1,8 @@
 //! What peers hear of each other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use pharos::{Channel, Observable, ObserveConfig};
 use rand::SeedableRng;
@@ -97,10 +99,8 @@ fn a_peer_that_takes_nothing_costs_the_others_nothing() {
     let hole = stage.node(100);
     let (here, there, cable) = stage.cable(&mut SmallRng::seed_from_u64(1), 0);
     middle.accept_over(there);
-    let dialing = hole.clone();
-    stage
-        .run(async move { dialing.dial_over(here, None).await })
-        .expect("a peer");
+    let dial = stage.dial_over(&hole, here);
+    dial.output().expect("an end").expect("a peer");
     cable.stall();
     // What its connection holds by itself fills first, then its queue.
     let message = Say::Bytes(vec![1; 16 * 1024]);
@@ -171,17 +171,18 @@ fn what_is_not_received_makes_the_sender_wait_and_is_not_lost() {
     let stage = Stage::default();
     let (one, other) = (stage.node(1), stage.node(2));
     stage.connect(&one, &other);
-    let (sending, sent) = (one.clone(), Arc::new(std::sync::atomic::AtomicU64::new(0)));
+    let sent = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&sent);
     let task = stage.task(async move {
         for number in 0..100 {
             let say = Say::Bytes(vec![number; 50_000]);
-            sending.send(&id(2), &say).await.expect("to send");
-            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            one.send(&id(2), &say).await.expect("to send");
+            counter.fetch_add(1, Ordering::SeqCst);
         }
+        one
     });
     stage.advance(SECOND);
-    let waiting = sent.load(std::sync::atomic::Ordering::SeqCst);
+    let waiting = sent.load(Ordering::SeqCst);
     assert!(
         task.output().is_none() && waiting < 60,
         "{waiting} were sent"
@@ -283,13 +284,11 @@ fn a_goodbye_that_is_not_answered_takes_five_seconds() {
     let (one, other) = (stage.node(1), stage.node(2));
     let (here, there, cable) = stage.cable(&mut SmallRng::seed_from_u64(1), 0);
     other.accept_over(there);
-    let dialing = one.clone();
-    stage
-        .run(async move { dialing.dial_over(here, None).await })
-        .expect("a peer");
+    let dial = stage.dial_over(&one, here);
+    dial.output().expect("an end").expect("a peer");
     cable.swallow();
     one.disconnect(&id(2));
-    stage.advance(5 * SECOND - SECOND / 1000);
+    stage.advance(Duration::from_millis(4999));
     assert_eq!(one.peers().len(), 1);
     stage.advance(SECOND / 1000);
     assert!(one.peers().is_empty());

@@ -17,7 +17,8 @@ type Authority = CertifiedIssuer<'static, KeyPair>;
 
 async fn current(run: impl Future<Output = ()>) {
     let _watchdog = Watchdog::default();
-    watched(run).await;
+    // Boxed, for an executor moves what it runs from frame to frame of its stack.
+    watched(Box::pin(run)).await;
 }
 
 fn node(runtime: &SharedRuntime) -> Node<Talk> {

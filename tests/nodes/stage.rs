@@ -16,7 +16,7 @@ use sessionwire::node::{
     Peer, PeerId, Rejection,
 };
 use sessionwire::runtime::{Runtime, VirtualClock};
-use sessionwire::transport::{MemoryStream, pipe};
+use sessionwire::transport::{ByteStream, Endpoint, MemoryStream, pipe};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const NETWORK: &str = "test/1";
@@ -130,6 +130,23 @@ impl Stage {
         assert!(other.accept_over(there));
         let one = one.clone();
         self.run(async move { one.dial_over(here, None).await })
+    }
+
+    /// Dials over a stream.
+    pub(crate) fn dial_over(
+        &self,
+        node: &Node<Talk>,
+        stream: impl ByteStream,
+    ) -> Running<Result<Peer<Talk>, DialError>> {
+        let node = node.clone();
+        self.task(async move { node.dial_over(stream, None).await })
+    }
+
+    /// Makes a node listen.
+    pub(crate) fn listen(&self, node: &Node<Talk>, at: &Endpoint) {
+        let (node, at) = (node.clone(), at.clone());
+        self.run(async move { node.listen(at).await })
+            .expect("to listen");
     }
 
     /// Makes them peers.

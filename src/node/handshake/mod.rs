@@ -133,7 +133,7 @@ impl Handshake {
             return Err(Rejection::new(Reason::OtherPeer));
         }
         bar(hello)?;
-        common(self.own.versions, hello.versions).ok_or(Rejection::new(Reason::Version))
+        common(self.own.versions, hello.versions).ok_or_else(|| Rejection::new(Reason::Version))
     }
 }
 

@@ -330,7 +330,7 @@ impl Registry {
                 continue;
             }
             if let Some(entry) = self.connections.get_mut(&key) {
-                entry.deadline = entry.deadline.or(now.checked_add(self.drain));
+                entry.deadline = entry.deadline.or_else(|| now.checked_add(self.drain));
             }
         }
     }
