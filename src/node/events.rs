@@ -2,13 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use event_listener::{Event, listener};
-use futures_sink::Sink;
-use pharos::{ObserveConfig, PharErr, Pharos};
 
 use super::app::App;
 use super::identity::PeerId;
@@ -137,51 +133,6 @@ impl<A: App> Feed<A> {
 
     fn lock(&self) -> MutexGuard<'_, Queue<A>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One who observes by [`pharos`]. It never holds up the node: what finds no room in its channel is
-/// missed, and it is told how much.
-pub(super) struct Observer<A: App> {
-    lighthouse: Pharos<NodeEvent<A>>,
-    missed: u64,
-}
-
-impl<A: App> Observer<A> {
-    pub(super) fn new() -> Self {
-        Self {
-            lighthouse: Pharos::new(1),
-            missed: 0,
-        }
-    }
-
-    pub(super) async fn observe(
-        &mut self,
-        options: ObserveConfig<NodeEvent<A>>,
-    ) -> Result<pharos::Events<NodeEvent<A>>, PharErr> {
-        pharos::Observable::observe(&mut self.lighthouse, options).await
-    }
-
-    pub(super) fn is_heard(&mut self) -> bool {
-        self.lighthouse.num_observers() > 0
-    }
-
-    pub(super) fn tell(&mut self, event: NodeEvent<A>) {
-        if self.missed > 0 && self.try_send(NodeEvent::Lagged(self.missed)) {
-            self.missed = 0;
-        }
-        if self.missed > 0 || !self.try_send(event) {
-            self.missed = self.missed.saturating_add(1);
-        }
-    }
-
-    fn try_send(&mut self, event: NodeEvent<A>) -> bool {
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        let mut lighthouse = Pin::new(&mut self.lighthouse);
-        match lighthouse.as_mut().poll_ready(&mut context) {
-            Poll::Ready(_) => lighthouse.start_send(event).is_ok(),
-            Poll::Pending => false,
-        }
     }
 }
 

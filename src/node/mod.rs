@@ -23,6 +23,7 @@ mod link;
 mod message;
 #[expect(clippy::module_inception, reason = "it is what the layer is about")]
 mod node;
+mod observer;
 mod outbox;
 mod peer;
 mod registry;
@@ -39,6 +40,7 @@ pub use self::events::{Events, NodeEvent};
 pub use self::identity::{Identity, InvalidPeerId, NetworkId, PeerId};
 pub use self::inventory::ItemId;
 pub use self::node::{Node, Received};
+pub use self::observer::PeerChange;
 pub use self::outbox::Slow;
 pub use self::peer::{Peer, PeerStatistics};
 pub use self::registry::Occupancy;

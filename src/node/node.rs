@@ -11,11 +11,12 @@ use super::broadcast::{Report, Select};
 use super::config::NodeConfig;
 use super::discovery;
 use super::error::{DialError, NodeError};
-use super::events::{Events, NodeEvent, Observer};
+use super::events::Events;
 use super::identity::{NetworkId, PeerId};
 use super::inventory::ItemId;
 use super::items;
 use super::message;
+use super::observer::{Observer, PeerChange};
 use super::outbox::Offer;
 use super::peer::Peer;
 use super::registry::Occupancy;
@@ -359,19 +360,17 @@ impl<A: App> Node<A> {
 }
 
 /// `observe` fails only for a channel with no room at all. An observer is told of what happens from now
-/// on; what finds no room in its channel is [`Lagged`](NodeEvent::Lagged), and no snapshot follows.
-impl<A: App> Observable<NodeEvent<A>> for Node<A> {
+/// on, and never holds up the node: what finds no room in its channel is
+/// [`Lagged`](PeerChange::Lagged).
+impl<A: App> Observable<PeerChange> for Node<A> {
     type Error = PharErr;
 
-    fn observe(
-        &mut self,
-        options: ObserveConfig<NodeEvent<A>>,
-    ) -> Observe<'_, NodeEvent<A>, PharErr> {
-        let shared = Arc::clone(&self.shared);
+    fn observe(&mut self, options: ObserveConfig<PeerChange>) -> Observe<'_, PeerChange, PharErr> {
+        let observers = Arc::clone(&self.shared.observers);
         Box::pin(async move {
             let mut observer = Observer::new();
             let events = observer.observe(options).await?;
-            shared.add_observer(observer);
+            observers.add(observer);
             Ok(events)
         })
     }

@@ -9,11 +9,11 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use sessionwire::Router;
 use sessionwire::node::{
-    App, Direction, Node, NodeConfig, NodeError, Occupancy, Peer, Report, Select, Slow,
+    App, Direction, Node, NodeConfig, NodeError, Occupancy, Peer, PeerChange, Report, Select, Slow,
 };
 use sessionwire::transport::pharos;
 
-use super::stage::{SECOND, Say, Stage, Talk, id, network, poll_once, received, text, told};
+use super::stage::{SECOND, Say, Stage, Talk, id, network, poll_once, received, told};
 
 /// A node in the middle, and so many others that dialed it.
 fn star(stage: &Stage, config: NodeConfig, others: u8) -> (Node<Talk>, Vec<Node<Talk>>) {
@@ -376,10 +376,12 @@ fn events_can_be_observed() {
     one.disconnect(&id(2));
     stage.advance(SECOND);
     let mut next = || match poll_once(futures::StreamExt::next(&mut observed)) {
-        std::task::Poll::Ready(Some(event)) => text(&event),
-        _ => "nothing".to_owned(),
+        std::task::Poll::Ready(change) => change,
+        std::task::Poll::Pending => None,
     };
-    assert_eq!([next(), next(), next()], ["up 2", "down 2", "nothing"]);
+    assert_eq!(next(), Some(PeerChange::Up(id(2))));
+    assert_eq!(next(), Some(PeerChange::Down(id(2))));
+    assert_eq!(next(), None);
 }
 
 #[test]
