@@ -2,15 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use event_listener::{Event, listener};
-use futures_sink::Sink;
-use pharos::{ObserveConfig, PharErr, Pharos};
 
-use super::app::{App, Direction};
+use super::app::App;
 use super::identity::PeerId;
 use super::peer::Peer;
 use super::shared::Shared;
@@ -26,29 +22,6 @@ pub enum NodeEvent<A: App> {
     Down(PeerId),
     /// So many events were missed.
     Lagged(u64),
-}
-
-/// A change among the peers of a node, for who observes it by [`pharos`]: no peer is held by it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PeerChange {
-    /// A peer is connected, which was dialed or has dialed.
-    Up(PeerId, Direction),
-    /// A peer is no longer connected.
-    Down(PeerId),
-    /// So many changes had no room in this observer's channel. A filter should let this through;
-    /// changes that it would have held back are among those counted.
-    Missed(u64),
-}
-
-impl PeerChange {
-    pub(super) fn of<A: App>(event: &NodeEvent<A>) -> Option<Self> {
-        match event {
-            NodeEvent::Up(peer) => Some(Self::Up(peer.id(), peer.direction())),
-            NodeEvent::Down(id) => Some(Self::Down(*id)),
-            NodeEvent::Snapshot(_) | NodeEvent::Lagged(_) => None,
-        }
-    }
 }
 
 /// The peers of a node and all changes among them, in order.
@@ -160,54 +133,6 @@ impl<A: App> Feed<A> {
 
     fn lock(&self) -> MutexGuard<'_, Queue<A>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// All who observe a node.
-pub(super) type Observers = Arc<Mutex<Vec<Observer>>>;
-
-/// One who observes by [`pharos`]. It never holds up the node: what finds no room in its channel is
-/// missed, and it is told how much.
-pub(super) struct Observer {
-    lighthouse: Pharos<PeerChange>,
-    missed: u64,
-}
-
-impl Observer {
-    pub(super) fn new() -> Self {
-        Self {
-            lighthouse: Pharos::new(1),
-            missed: 0,
-        }
-    }
-
-    pub(super) async fn observe(
-        &mut self,
-        options: ObserveConfig<PeerChange>,
-    ) -> Result<pharos::Events<PeerChange>, PharErr> {
-        pharos::Observable::observe(&mut self.lighthouse, options).await
-    }
-
-    pub(super) fn is_heard(&mut self) -> bool {
-        self.lighthouse.num_observers() > 0
-    }
-
-    pub(super) fn tell(&mut self, change: PeerChange) {
-        if self.missed > 0 && self.try_send(PeerChange::Missed(self.missed)) {
-            self.missed = 0;
-        }
-        if self.missed > 0 || !self.try_send(change) {
-            self.missed = self.missed.saturating_add(1);
-        }
-    }
-
-    fn try_send(&mut self, change: PeerChange) -> bool {
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        let mut lighthouse = Pin::new(&mut self.lighthouse);
-        match lighthouse.as_mut().poll_ready(&mut context) {
-            Poll::Ready(_) => lighthouse.start_send(change).is_ok(),
-            Poll::Pending => false,
-        }
     }
 }
 

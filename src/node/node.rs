@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +11,12 @@ use super::broadcast::{Report, Select};
 use super::config::NodeConfig;
 use super::discovery;
 use super::error::{DialError, NodeError};
-use super::events::{Events, Observer, PeerChange};
+use super::events::Events;
 use super::identity::{NetworkId, PeerId};
 use super::inventory::ItemId;
 use super::items;
 use super::message;
+use super::observer::{Observer, PeerChange};
 use super::outbox::Offer;
 use super::peer::Peer;
 use super::registry::Occupancy;
@@ -359,18 +360,18 @@ impl<A: App> Node<A> {
 }
 
 /// `observe` fails only for a channel with no room at all. An observer is told of what happens from now
-/// on; what finds no room in its channel is [`Missed`](PeerChange::Missed).
+/// on, and never holds up the node: what finds no room in its channel is
+/// [`Lagged`](PeerChange::Lagged).
 impl<A: App> Observable<PeerChange> for Node<A> {
     type Error = PharErr;
 
     fn observe(&mut self, options: ObserveConfig<PeerChange>) -> Observe<'_, PeerChange, PharErr> {
-        let observers = Arc::clone(self.shared.observers());
+        let observers = Arc::clone(&self.shared.observers);
         Box::pin(async move {
             let mut observer = Observer::new();
-            let changes = observer.observe(options).await?;
-            let mut observers = observers.lock().unwrap_or_else(PoisonError::into_inner);
-            observers.push(observer);
-            Ok(changes)
+            let events = observer.observe(options).await?;
+            observers.add(observer);
+            Ok(events)
         })
     }
 }

@@ -12,7 +12,7 @@ use super::book::Book;
 use super::broadcast::Select;
 use super::config::NodeConfig;
 use super::error::DialError;
-use super::events::{Feed, NodeEvent, Observer, Observers, PeerChange};
+use super::events::{Feed, NodeEvent};
 use super::handshake::Nonces;
 use super::identity::{NetworkId, PeerId};
 use super::inbox::Inbox;
@@ -21,6 +21,7 @@ use super::items;
 use super::link::Link;
 use super::message::Notice;
 use super::node::Received;
+use super::observer::{Observers, PeerChange};
 use super::outbox::{self, Outbox};
 use super::peer::Peer;
 use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Registry};
@@ -48,7 +49,7 @@ pub(super) struct Shared<A: App> {
     pub(super) stocked: Event,
     pub(super) inventory: Mutex<Inventory>,
     state: Mutex<State<A>>,
-    observers: Observers,
+    pub(super) observers: Arc<Observers>,
 }
 
 pub(super) struct State<A: App> {
@@ -63,7 +64,7 @@ pub(super) struct State<A: App> {
     pub(super) listening: Vec<(Endpoint, AbortHandle)>,
     feeds: Vec<Weak<Feed<A>>>,
     /// For the observers, which are told outside of the lock.
-    told: VecDeque<NodeEvent<A>>,
+    told: VecDeque<PeerChange>,
     pub(super) stopped: bool,
 }
 
@@ -434,10 +435,6 @@ impl<A: App> Shared<A> {
         !self.lock().registry.keys().is_empty()
     }
 
-    pub(super) fn observers(&self) -> &Observers {
-        &self.observers
-    }
-
     /// Changes the state, then wakes whom it concerns.
     fn change<T>(&self, act: impl FnOnce(&mut State<A>, &mut Aftermath<A>) -> T) -> T {
         let mut aftermath = Aftermath::default();
@@ -462,15 +459,9 @@ impl<A: App> Shared<A> {
     /// Who finds another at it leaves its events to them.
     fn tell_observers(&self) {
         while !self.lock().told.is_empty() {
-            let Ok(mut observers) = self.observers.try_lock() else {
+            let told = || std::mem::take(&mut self.lock().told);
+            if !self.observers.tell(told) {
                 return;
-            };
-            let told = std::mem::take(&mut self.lock().told);
-            observers.retain_mut(Observer::is_heard);
-            for change in told.iter().filter_map(PeerChange::of) {
-                for observer in observers.iter_mut() {
-                    observer.tell(change.clone());
-                }
             }
         }
     }
@@ -525,7 +516,11 @@ impl<A: App> State<A> {
             aftermath.dropped.push(feed.push(&event));
             aftermath.feeds.push(feed);
         }
-        self.told.push_back(event);
+        self.told.extend(match event {
+            NodeEvent::Up(peer) => Some(PeerChange::Up(peer.id())),
+            NodeEvent::Down(id) => Some(PeerChange::Down(id)),
+            NodeEvent::Snapshot(_) | NodeEvent::Lagged(_) => None,
+        });
     }
 }
 
