@@ -101,7 +101,7 @@ fn after_its_answer_came_nothing_is_left() {
     drop(call);
     world.settle();
     assert_eq!(world.client.calls().kept(), 0);
-    assert_eq!(world.log.dropped(), []);
+    assert_eq!(world.log.dropped(), [0_u64; 0]);
 }
 
 #[test]

@@ -267,7 +267,7 @@ fn a_caller_that_has_finished_still_gets_its_answers() {
     caller.say(&world, request(1, 1000, &Ask::Wait(1)));
     caller.channel.finish();
     world.settle();
-    assert_eq!(world.log.dropped(), []);
+    assert_eq!(world.log.dropped(), [0_u64; 0]);
     world.log.release();
     let answer = world.run(caller.channel.recv()).unwrap().unwrap();
     assert!(matches!(
