@@ -19,11 +19,13 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 10] = [
+const SANS_IO: [&str; 12] = [
     "codec/",
     "mux/machine/",
     "mux/frame",
     "mux/input.rs",
+    "node/book/machine/",
+    "node/book/snapshot.rs",
     "node/handshake/",
     "node/inventory/",
     "node/outbox/",

@@ -93,9 +93,10 @@ pub(super) fn seen_at(endpoint: Endpoint, machine: Option<&Endpoint>) -> Endpoin
     let (Some(seen), Some(port)) = (seen, port) else {
         return endpoint;
     };
-    let host = match seen.contains(':') {
-        true => format!("[{seen}]"),
-        false => seen.to_owned(),
+    let host = if seen.contains(':') {
+        format!("[{seen}]")
+    } else {
+        seen.to_owned()
     };
     let query = endpoint.query().map(|query| format!("?{query}"));
     let (scheme, path) = (endpoint.scheme(), endpoint.path());

@@ -57,7 +57,7 @@ const LONGEST_REFUSAL: Duration = Duration::from_hours(24);
 /// };
 ///
 /// book.failed(&endpoint, DialFailure::Unreachable, now);
-/// now = book.poll_timeout(now);
+/// now += Duration::from_secs(1);
 /// assert!(book.poll(now).is_some(), "it is dialled again, after a while");
 /// # Ok::<(), sessionwire::transport::TransportError>(())
 /// ```

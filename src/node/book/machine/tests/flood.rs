@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{Book, BookConfig, DialFailure};
 use super::world::World;
 use super::{SECOND, accepted, address, book, dialed, dials, peer};
-use crate::node::book::machine::addresses::{BUCKETS_OF_SOURCE, PLACES};
+use crate::node::book::machine::addresses::{BUCKETS_OF_GROUP, BUCKETS_OF_SOURCE, PLACES, Place};
 use crate::runtime::Instant;
 use crate::transport::Endpoint;
 
@@ -90,6 +90,23 @@ fn a_flood_from_everywhere_fills_the_new_ones_at_most() {
     flood(&mut book, 20_000, 1_000, now);
     assert!(book.len() <= 64 * PLACES + tried.len(), "{}", book.len());
     assert!(are_all_known(&book, &tried));
+}
+
+#[test]
+fn peers_of_one_group_have_a_quarter_of_the_tried_at_most_however_many_answer() {
+    let now = Instant::now();
+    let mut book = book(BookConfig::default().outbound(0), now);
+    for number in 0..2_000 {
+        let (third, fourth) = (number / 250, number % 250);
+        let endpoint: Endpoint = format!("tcp://9.9.{third}.{fourth}:1").parse().unwrap();
+        dialed(&mut book, number, &endpoint, now);
+        book.disconnected(&peer(number), now);
+    }
+    let entries = book.addresses.iter();
+    let tried = entries.filter(|(_, entry)| matches!(entry.place, Place::Tried(_)));
+    let tried = tried.count();
+    assert!(tried >= PLACES, "{tried}");
+    assert!(tried <= BUCKETS_OF_GROUP * PLACES, "{tried}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What peers are told, and what is taken from them.
 
-use super::super::{BookAction, BookConfig, Breach};
+use super::super::{BookAction, BookConfig, Breach, DialFailure};
 use super::{SECOND, accepted, address, book, dialed, peer};
 use crate::runtime::Instant;
 
@@ -106,11 +106,22 @@ fn nobody_far_away_tells_of_near_addresses_or_is_told_of_them() {
     for text in near {
         book.reached(&text.parse().unwrap(), peer(99), now);
     }
-    for number in 100..200 {
-        dialed(&mut book, number, &address(number), now);
+    assert_eq!(book.questioned(&peer(7), now), Ok(Vec::new()));
+    for (number, told) in [2, 4, 5].into_iter().enumerate() {
+        let answer = book.questioned(&peer(number), now).unwrap();
+        assert_eq!(answer.len(), told, "{answer:?}");
     }
-    let far = book.questioned(&peer(7), now).unwrap();
-    assert!(far.iter().all(|text| !near.contains(&&**text)));
+}
+
+#[test]
+fn where_nobody_answered_when_dialled_is_not_told() {
+    let now = Instant::now();
+    let mut book = book(BookConfig::default(), now);
+    accepted(&mut book, 7, now);
+    let told = [address(1).to_string(), address(2).to_string()];
+    book.found(&peer(7), &told, now);
+    book.failed(&address(1), DialFailure::Unreachable, now);
+    assert_eq!(book.questioned(&peer(7), now), Ok(told[1..].to_vec()));
 }
 
 #[test]
