@@ -2,6 +2,7 @@ use thiserror::Error;
 
 use crate::codec::CodecError;
 use crate::mux::{ChannelError, ConnectionError, OpenError, SendError};
+use crate::node::{DialError, NodeError};
 use crate::session::SessionError;
 use crate::transport::TransportError;
 
@@ -29,6 +30,12 @@ pub enum Error {
     /// A session ended before its end.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A node was not reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// A node could not send a message.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 impl From<SendError> for Error {
