@@ -9,6 +9,8 @@
 //! [`decode`] tells the bounds.
 
 pub mod varint;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 pub use self::bincode::{decode, encode};
 pub use self::error::CodecError;
