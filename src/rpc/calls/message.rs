@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::codec::VarintError;
 use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
-use crate::rpc::fault::Fault;
+use crate::rpc::fault::{Fault, FaultError};
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(super) enum Answered<'m> {
 pub(super) enum Malformed {
     #[error(transparent)]
     Integer(#[from] VarintError),
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     #[error("a message of unknown kind {0}")]
     Kind(u8),
     #[error("a message that ends too early")]

@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::event::GapReason;
 use crate::codec::VarintError;
 use crate::codec::varint::{put_u64, take_u64};
-use crate::rpc::fault::Fault;
+use crate::rpc::fault::{Fault, FaultError};
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub(super) enum FromServer {
 pub(super) enum WireError {
     #[error(transparent)]
     Integer(#[from] VarintError),
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     #[error("a message with the unknown tag {0}")]
     Tag(u64),
     #[error("the value {0} is not allowed there")]
