@@ -78,13 +78,15 @@ fn put_addresses(buffer: &mut BytesMut, tag: u32, addresses: &[String]) {
     }
 }
 
-/// One more than may be is taken, for the book to see that there are too many.
 fn take_addresses(mut input: &[u8]) -> Option<Vec<String>> {
     let mut addresses = Vec::new();
-    while !input.is_empty() && addresses.len() <= MOST_ADDRESSES {
+    while !input.is_empty() {
         let length = take_u32(&mut input).ok()? as usize;
         let (text, rest) = input.split_at_checked(length)?;
         addresses.push(std::str::from_utf8(text).ok()?.to_owned());
+        if addresses.len() > MOST_ADDRESSES {
+            return None;
+        }
         input = rest;
     }
     Some(addresses)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
-use crate::node::identity::PeerId;
+use crate::node::identity::{NetworkId, PeerId};
 use crate::node::rejection::{Reason, Rejection};
 use crate::transport::Endpoint;
 
@@ -81,7 +81,7 @@ impl Message {
                 let retry = take_u64(&mut input).ok()?;
                 let code = take_u32(&mut input).ok()?;
                 let text = std::str::from_utf8(input).ok()?;
-                let rejection = Rejection::new(Reason::from_wire(number, code, text));
+                let rejection = Rejection::new(Reason::from_wire(number, code, text)?);
                 Some(Self::Reject(match retry {
                     0 => rejection,
                     retry => rejection.retry_after(Duration::from_millis(retry)),
@@ -117,7 +117,7 @@ impl Hello {
     /// Decodes what follows the tag; an endpoint of a scheme that is not known here is left out.
     fn decode(whole: &Bytes, mut input: &[u8]) -> Option<Self> {
         let input = &mut input;
-        let network = take_text(input, LONGEST)?.to_owned();
+        let network = take_text(input, NetworkId::LONGEST)?.to_owned();
         let (id, rest) = input.split_first_chunk::<32>()?;
         let id = PeerId::new(*id);
         *input = rest;
