@@ -25,3 +25,5 @@ mod guard;
 mod length;
 mod limit;
 mod message;
+#[cfg(test)]
+mod tests;

@@ -167,6 +167,34 @@ impl fmt::Display for FaultKind {
     }
 }
 
+/// Faults in the words of docs/wire.md, for the tests of the messages that have them.
+#[cfg(test)]
+pub(super) mod vectors {
+    use super::{Fault, FaultError, VarintError};
+    use crate::codec::vectors::quoted;
+
+    pub(in crate::rpc) fn describe_fault(fault: &Fault) -> String {
+        let (kind, reason) = (fault.kind().number(), quoted(fault.reason()));
+        format!("kind={kind} reason={reason}")
+    }
+
+    pub(in crate::rpc) fn name_of(error: FaultError) -> &'static str {
+        match error {
+            FaultError::Integer(error) => name_of_integer(error),
+            FaultError::Kind(_) => "Number",
+            FaultError::TooLong(_) => "TextTooLong",
+            FaultError::NotUtf8 => "NotUtf8",
+        }
+    }
+
+    pub(in crate::rpc) fn name_of_integer(error: VarintError) -> &'static str {
+        match error {
+            VarintError::Truncated { .. } => "Truncated",
+            VarintError::NotCanonical { .. } | VarintError::TooWide { .. } => "Number",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
