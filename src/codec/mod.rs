@@ -9,6 +9,8 @@
 //! [`decode`] tells the bounds.
 
 pub mod varint;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 pub use self::bincode::{decode, encode};
 pub use self::error::CodecError;
@@ -23,3 +25,5 @@ mod guard;
 mod length;
 mod limit;
 mod message;
+#[cfg(test)]
+mod tests;

@@ -78,13 +78,15 @@ fn put_addresses(buffer: &mut BytesMut, tag: u32, addresses: &[String]) {
     }
 }
 
-/// One more than may be is taken, for the book to see that there are too many.
 fn take_addresses(mut input: &[u8]) -> Option<Vec<String>> {
     let mut addresses = Vec::new();
-    while !input.is_empty() && addresses.len() <= MOST_ADDRESSES {
+    while !input.is_empty() {
         let length = take_u32(&mut input).ok()? as usize;
         let (text, rest) = input.split_at_checked(length)?;
         addresses.push(std::str::from_utf8(text).ok()?.to_owned());
+        if addresses.len() > MOST_ADDRESSES {
+            return None;
+        }
         input = rest;
     }
     Some(addresses)
@@ -143,7 +145,93 @@ pub(super) fn body_limit(max: usize) -> MaxMessageSize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::codec::vectors::{Example, examples, hex};
+
+    #[test]
+    fn the_notices_of_the_document_decode_and_encode() {
+        let mut tags = BTreeSet::new();
+        for Example {
+            name,
+            bytes,
+            meaning,
+        } in examples("notice-vectors")
+        {
+            let notice = Notice::decode(&bytes).expect(name);
+            assert_eq!(describe(&notice), meaning, "{name}");
+            assert_eq!(notice.encode(), bytes, "{name}");
+            tags.insert(bytes[0]);
+        }
+        assert_eq!(tags, (0..=6).collect(), "an example of each notice");
+    }
+
+    #[test]
+    fn the_messages_of_the_document_decode_and_encode() {
+        let mut tags = BTreeSet::new();
+        for Example {
+            name,
+            bytes,
+            meaning,
+        } in examples("node-message-vectors")
+        {
+            let (item, body) = parse(&bytes.clone().into()).expect(name);
+            let body_text = hex(&body);
+            let text = match item {
+                None => format!("Message body={body_text}"),
+                Some(item) => format!("Item item={} body={body_text}", hex(item.as_bytes())),
+            };
+            assert_eq!(text, meaning, "{name}");
+            // A unit has no bytes, a text those of the document.
+            let limit = body_limit(1000);
+            let encoded = match codec::decode::<String>(&body, limit) {
+                Ok(text) => encode(&text, item.as_ref(), 1000),
+                Err(_) => encode(&(), item.as_ref(), 1000),
+            };
+            assert_eq!(encoded.expect(name), bytes, "{name}");
+            tags.insert(bytes[0]);
+        }
+        assert_eq!(tags, (0..=1).collect(), "an example of each message");
+    }
+
+    #[test]
+    fn the_invalid_examples_of_the_document_are_refused() {
+        for Example { name, bytes, .. } in examples("invalid-notice-vectors") {
+            assert_eq!(Notice::decode(&bytes), None, "{name}");
+        }
+        for Example { name, bytes, .. } in examples("invalid-node-message-vectors") {
+            assert_eq!(parse(&bytes.into()), None, "{name}");
+        }
+    }
+
+    /// A notice in the words of the document.
+    fn describe(notice: &Notice) -> String {
+        match notice {
+            Notice::Bye => "Bye".to_owned(),
+            Notice::Announce(items) => format!("Announce items={}", items_text(items)),
+            Notice::Request(items) => format!("Request items={}", items_text(items)),
+            Notice::Missing(items) => format!("Missing items={}", items_text(items)),
+            Notice::AskAddresses => "AskAddresses".to_owned(),
+            Notice::Addresses(some) => format!("Addresses addresses={}", listed(some)),
+            Notice::PushAddresses(some) => format!("PushAddresses addresses={}", listed(some)),
+        }
+    }
+
+    fn items_text(items: &[ItemId]) -> String {
+        let texts: Vec<String> = items.iter().map(|item| hex(item.as_bytes())).collect();
+        match texts.as_slice() {
+            [first, second, ..] if first == second => format!("{first}×{}", texts.len()),
+            _ => listed(&texts),
+        }
+    }
+
+    fn listed(texts: &[String]) -> String {
+        if texts.is_empty() {
+            return "-".to_owned();
+        }
+        texts.join(",")
+    }
 
     #[test]
     fn what_was_said_is_heard() {
@@ -159,6 +247,14 @@ mod tests {
         ] {
             assert_eq!(Notice::decode(&notice.encode()), Some(notice));
         }
+    }
+
+    #[test]
+    fn addresses_are_250_at_most() {
+        let most = Notice::Addresses(vec!["a".to_owned(); MOST_ADDRESSES]).encode();
+        assert!(Notice::decode(&most).is_some());
+        let over = Notice::Addresses(vec!["a".to_owned(); MOST_ADDRESSES + 1]).encode();
+        assert!(Notice::decode(&over).is_none());
     }
 
     #[test]

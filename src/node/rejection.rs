@@ -105,8 +105,9 @@ impl Reason {
         (number, 0, "")
     }
 
-    pub(super) fn from_wire(number: u32, code: u32, text: &str) -> Self {
-        match number {
+    /// None if something goes with the number that cannot.
+    pub(super) fn from_wire(number: u32, code: u32, text: &str) -> Option<Self> {
+        let reason = match number {
             1 => Self::Network,
             2 => Self::SelfDial,
             3 => Self::IdentityClash,
@@ -118,13 +119,15 @@ impl Reason {
             9 => Self::Duplicate,
             10 => Self::Stopping,
             11 => Self::Undecodable,
-            12 => Self::Application {
-                code,
-                text: text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned(),
-            },
+            12 => {
+                let text = text.to_owned();
+                return (text.len() <= LONGEST_TEXT).then_some(Self::Application { code, text });
+            }
             13 => Self::Feeler,
-            number => Self::Unknown(number),
-        }
+            // What goes with it, later versions know.
+            number => return Some(Self::Unknown(number)),
+        };
+        (code == 0 && text.is_empty()).then_some(reason)
     }
 }
 
@@ -159,5 +162,31 @@ impl fmt::Display for Rejection {
             Some(time) => write!(formatter, "; try again after {time:?}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_goes_with_a_reason_that_says_it_all() {
+        for number in (0..20).filter(|number| *number != 12) {
+            let reason = Reason::from_wire(number, 0, "").unwrap();
+            assert_eq!(reason.to_wire(), (number, 0, ""));
+            let is_known = !matches!(reason, Reason::Unknown(_));
+            assert_eq!(Reason::from_wire(number, 1, "").is_none(), is_known);
+            assert_eq!(Reason::from_wire(number, 0, "x").is_none(), is_known);
+        }
+    }
+
+    #[test]
+    fn a_text_has_128_bytes_at_most() {
+        let longest = "x".repeat(LONGEST_TEXT);
+        assert!(Reason::from_wire(12, 7, &longest).is_some());
+        assert!(Reason::from_wire(12, 7, &format!("{longest}x")).is_none());
+        let cut = Rejection::application(7, format!("{longest}x"));
+        let text = longest;
+        assert_eq!(*cut.reason(), Reason::Application { code: 7, text });
     }
 }

@@ -46,6 +46,19 @@ pub enum FaultKind {
     Application(u32),
 }
 
+/// Why the rest of a message is no fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum FaultError {
+    #[error(transparent)]
+    Integer(#[from] VarintError),
+    #[error("a kind of fault with the number {0}, which is too large")]
+    Kind(u64),
+    #[error("the reason of a fault has {0} bytes, and {LONGEST_REASON} are the most")]
+    TooLong(usize),
+    #[error("the reason of a fault is not UTF-8")]
+    NotUtf8,
+}
+
 /// The longest reason that travels, in bytes.
 const LONGEST_REASON: usize = 512;
 
@@ -82,9 +95,14 @@ impl Fault {
     }
 
     /// The fault that the rest of a message is.
-    pub(super) fn take(mut rest: &[u8]) -> Result<Self, VarintError> {
-        let kind = FaultKind::from_number(take_u64(&mut rest)?);
-        Ok(Self::new(kind, String::from_utf8_lossy(rest)))
+    pub(super) fn take(mut rest: &[u8]) -> Result<Self, FaultError> {
+        let number = take_u64(&mut rest)?;
+        let kind = FaultKind::from_number(number).ok_or(FaultError::Kind(number))?;
+        if rest.len() > LONGEST_REASON {
+            return Err(FaultError::TooLong(rest.len()));
+        }
+        let reason = std::str::from_utf8(rest).map_err(|_| FaultError::NotUtf8)?;
+        Ok(Self::new(kind, reason))
     }
 }
 
@@ -104,8 +122,9 @@ impl FaultKind {
         }
     }
 
-    fn from_number(number: u64) -> Self {
-        match number {
+    /// None if the number is too large for a kind.
+    fn from_number(number: u64) -> Option<Self> {
+        Some(match number {
             0 => Self::Refused,
             1 => Self::UnknownTopic,
             2 => Self::Undecodable,
@@ -114,14 +133,11 @@ impl FaultKind {
             5 => Self::Busy,
             6 => Self::Panicked,
             7 => Self::KeyForgotten,
-            other => {
-                let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);
-                match other.checked_sub(FIRST_APPLICATION) {
-                    Some(application) => Self::Application(narrow(application)),
-                    None => Self::Unknown(narrow(other)),
-                }
-            }
-        }
+            other => match other.checked_sub(FIRST_APPLICATION) {
+                Some(application) => Self::Application(application.try_into().ok()?),
+                None => Self::Unknown(other.try_into().ok()?),
+            },
+        })
     }
 }
 
@@ -151,6 +167,34 @@ impl fmt::Display for FaultKind {
     }
 }
 
+/// Faults in the words of docs/wire.md, for the tests of the messages that have them.
+#[cfg(test)]
+pub(super) mod vectors {
+    use super::{Fault, FaultError, VarintError};
+    use crate::codec::vectors::quoted;
+
+    pub(in crate::rpc) fn describe_fault(fault: &Fault) -> String {
+        let (kind, reason) = (fault.kind().number(), quoted(fault.reason()));
+        format!("kind={kind} reason={reason}")
+    }
+
+    pub(in crate::rpc) fn name_of(error: FaultError) -> &'static str {
+        match error {
+            FaultError::Integer(error) => name_of_integer(error),
+            FaultError::Kind(_) => "Number",
+            FaultError::TooLong(_) => "TextTooLong",
+            FaultError::NotUtf8 => "NotUtf8",
+        }
+    }
+
+    pub(in crate::rpc) fn name_of_integer(error: VarintError) -> &'static str {
+        match error {
+            VarintError::Truncated { .. } => "Truncated",
+            VarintError::NotCanonical { .. } | VarintError::TooWide { .. } => "Number",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,7 +209,7 @@ mod tests {
 
     #[test]
     fn every_kind_travels() {
-        let kinds = (0..300).map(FaultKind::from_number);
+        let kinds = (0..300).map(|number| FaultKind::from_number(number).unwrap());
         for (number, kind) in (0..).zip(kinds) {
             assert_eq!(kind.number(), number);
             let fault = Fault::new(kind, "wörds");
@@ -174,9 +218,24 @@ mod tests {
             assert_eq!(Fault::take(&message), Ok(fault));
         }
         let largest = FaultKind::Application(u32::MAX);
-        assert_eq!(FaultKind::from_number(largest.number()), largest);
-        assert_eq!(FaultKind::from_number(u64::MAX), largest);
+        assert_eq!(FaultKind::from_number(largest.number()), Some(largest));
         assert!(Fault::take(&[]).is_err());
+    }
+
+    #[test]
+    fn what_no_end_of_this_crate_sends_is_refused() {
+        let written = |number, reason: &[u8]| {
+            let mut message = BytesMut::new();
+            put_u64(&mut message, number);
+            message.put_slice(reason);
+            Fault::take(&message)
+        };
+        let beyond = FIRST_APPLICATION + (1 << 32);
+        assert_eq!(written(beyond, b""), Err(FaultError::Kind(beyond)));
+        assert_eq!(written(u64::MAX, b""), Err(FaultError::Kind(u64::MAX)));
+        assert_eq!(written(0, b"\xc3"), Err(FaultError::NotUtf8));
+        assert!(written(0, &[b'x'; 512]).is_ok());
+        assert_eq!(written(0, &[b'x'; 513]), Err(FaultError::TooLong(513)));
     }
 
     #[test]

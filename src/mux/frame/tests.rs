@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
 use proptest::collection::vec;
@@ -9,17 +8,13 @@ use super::{
     END_OF_MESSAGE, FINISH, Frame, FrameError, Hello, LENGTH_PREFIX, MAX_DATA_HEADER,
     MAX_PROTOCOL_NAME, MAX_REASON, put_data_header,
 };
-
-/// The document that specifies the frames, and the examples in it.
-const DOCUMENT: &str = include_str!("../../../docs/wire.md");
+use crate::codec::vectors::{Example, examples, hex, quoted};
 
 #[test]
 fn the_valid_examples_of_the_document_decode_and_encode() {
-    let mut names = BTreeSet::new();
     let mut kinds = BTreeSet::new();
     for example in examples("vectors") {
         let name = example.name;
-        assert!(names.insert(name), "{name} is there twice");
         let body = body(&example);
         let frame = Frame::decode(body).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(describe(&frame), example.meaning, "{name}");
@@ -33,11 +28,9 @@ fn the_valid_examples_of_the_document_decode_and_encode() {
 
 #[test]
 fn the_invalid_examples_of_the_document_are_refused_for_their_reasons() {
-    let mut names = BTreeSet::new();
     let mut reasons = BTreeSet::new();
     for example in examples("invalid-vectors") {
         let name = example.name;
-        assert!(names.insert(name), "{name} is there twice");
         let error = Frame::decode(body(&example)).expect_err(name);
         assert_eq!(error_name(error), example.meaning, "{name}");
         reasons.insert(error_name(error));
@@ -149,47 +142,6 @@ fn bincode_decode(body: &[u8]) -> Option<Frame<'_>> {
     (used == body.len()).then_some(frame)
 }
 
-/// A line of the document: a name, the bytes of a frame, and what they mean.
-struct Example {
-    name: &'static str,
-    bytes: Vec<u8>,
-    meaning: &'static str,
-}
-
-/// The lines of all blocks of the document of that kind.
-fn examples(kind: &str) -> Vec<Example> {
-    let mut examples = Vec::new();
-    let mut lines = DOCUMENT.lines();
-    while let Some(line) = lines.next() {
-        if line.strip_prefix("```") == Some(kind) {
-            let block = lines.by_ref().take_while(|line| *line != "```");
-            examples.extend(block.map(example));
-        }
-    }
-    assert!(!examples.is_empty(), "no {kind} in the document");
-    examples
-}
-
-fn example(line: &'static str) -> Example {
-    let (name, rest) = line.split_once(" = ").expect(line);
-    let (hex, meaning) = rest.split_once(" : ").expect(line);
-    Example {
-        name: name.trim(),
-        bytes: hex.split_whitespace().flat_map(bytes_of).collect(),
-        meaning: meaning.trim(),
-    }
-}
-
-/// `0a1b` are two bytes, `0a*300` is one byte 300 times.
-fn bytes_of(word: &str) -> Vec<u8> {
-    let (hex, count) = word.split_once('*').unwrap_or((word, "1"));
-    let digits = hex.as_bytes().chunks(2);
-    let bytes: Vec<u8> = digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).expect(word))
-        .collect();
-    bytes.repeat(count.parse().expect(word))
-}
-
 fn body(example: &Example) -> &[u8] {
     let (prefix, body) = example.bytes.split_first_chunk().expect(example.name);
     let length = u32::from_be_bytes(*prefix) as usize;
@@ -252,28 +204,6 @@ fn describe(frame: &Frame<'_>) -> String {
             hex(hello.tail)
         ),
         Frame::Allow { channels } => format!("Allow channels={channels}"),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    match bytes {
-        [] => "-".to_owned(),
-        [first, rest @ ..] if rest.len() > 8 && rest.iter().all(|byte| byte == first) => {
-            format!("{first:02x}*{}", bytes.len())
-        }
-        _ => bytes.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        }),
-    }
-}
-
-fn quoted(text: &str) -> String {
-    match text.chars().next() {
-        Some(first) if text.len() > 32 && text.chars().all(|other| other == first) => {
-            format!("\"{first}\"*{}", text.len() / first.len_utf8())
-        }
-        _ => format!("\"{text}\""),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
-use crate::node::identity::PeerId;
+use crate::node::identity::{NetworkId, PeerId};
 use crate::node::rejection::{Reason, Rejection};
 use crate::transport::Endpoint;
 
@@ -81,7 +81,7 @@ impl Message {
                 let retry = take_u64(&mut input).ok()?;
                 let code = take_u32(&mut input).ok()?;
                 let text = std::str::from_utf8(input).ok()?;
-                let rejection = Rejection::new(Reason::from_wire(number, code, text));
+                let rejection = Rejection::new(Reason::from_wire(number, code, text)?);
                 Some(Self::Reject(match retry {
                     0 => rejection,
                     retry => rejection.retry_after(Duration::from_millis(retry)),
@@ -117,7 +117,7 @@ impl Hello {
     /// Decodes what follows the tag; an endpoint of a scheme that is not known here is left out.
     fn decode(whole: &Bytes, mut input: &[u8]) -> Option<Self> {
         let input = &mut input;
-        let network = take_text(input, LONGEST)?.to_owned();
+        let network = take_text(input, NetworkId::LONGEST)?.to_owned();
         let (id, rest) = input.split_first_chunk::<32>()?;
         let id = PeerId::new(*id);
         *input = rest;
@@ -165,7 +165,78 @@ fn take_text<'a>(input: &mut &'a [u8], longest: usize) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::codec::vectors::{Example, examples, hex, quoted};
+
+    #[test]
+    fn the_examples_of_the_document_decode_and_encode() {
+        let mut tags = BTreeSet::new();
+        for Example {
+            name,
+            bytes,
+            meaning,
+        } in examples("handshake-vectors")
+        {
+            let message = Message::decode(&bytes.clone().into()).expect(name);
+            assert_eq!(describe(&message), meaning, "{name}");
+            assert_eq!(message.encode(), bytes, "{name}");
+            tags.insert(bytes[0]);
+        }
+        assert_eq!(tags, (0..=2).collect(), "an example of each message");
+    }
+
+    #[test]
+    fn the_invalid_examples_of_the_document_are_refused() {
+        for Example { name, bytes, .. } in examples("invalid-handshake-vectors") {
+            assert_eq!(Message::decode(&bytes.into()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_understood_is_left_out() {
+        let mut bytes = Message::Hello(hello()).encode().to_vec();
+        let place = bytes.windows(3).position(|word| word == b"tcp").unwrap();
+        bytes[place..place + 3].copy_from_slice(b"new");
+        let Some(Message::Hello(heard)) = Message::decode(&bytes.into()) else {
+            panic!("it is a hello");
+        };
+        assert!(heard.endpoints.is_empty());
+        assert_eq!(heard.application, hello().application);
+    }
+
+    /// A message in the words of the document.
+    fn describe(message: &Message) -> String {
+        match message {
+            Message::Hello(hello) => {
+                let endpoints: Vec<_> = hello.endpoints.iter().map(Endpoint::to_string).collect();
+                let endpoints = match endpoints.join(",") {
+                    none if none.is_empty() => "-".to_owned(),
+                    some => some,
+                };
+                format!(
+                    "Hello network={} id={} instance={} nonce={} versions={}-{} capabilities={} \
+                     endpoints={endpoints} application={}",
+                    quoted(&hello.network),
+                    hex(hello.id.as_bytes()),
+                    hello.instance,
+                    hello.nonce,
+                    hello.versions.0,
+                    hello.versions.1,
+                    hello.capabilities,
+                    hex(&hello.application),
+                )
+            }
+            Message::Reject(rejection) => {
+                let (number, code, text) = rejection.reason().to_wire();
+                let retry = rejection.retried_after().unwrap_or_default().as_millis();
+                let text = quoted(text);
+                format!("Reject reason={number} retry_ms={retry} code={code} text={text}")
+            }
+            Message::Ack => "Ack".to_owned(),
+        }
+    }
 
     fn hello() -> Hello {
         Hello {

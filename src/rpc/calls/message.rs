@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::codec::VarintError;
 use crate::codec::varint::{put_u32, put_u64, take_u32, take_u64};
-use crate::rpc::fault::Fault;
+use crate::rpc::fault::{Fault, FaultError};
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(super) enum Answered<'m> {
 pub(super) enum Malformed {
     #[error(transparent)]
     Integer(#[from] VarintError),
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     #[error("a message of unknown kind {0}")]
     Kind(u8),
     #[error("a message that ends too early")]
@@ -195,8 +197,125 @@ fn at_end(rest: &[u8]) -> Result<(), Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::codec::vectors::{Example, examples, hex};
     use crate::rpc::FaultKind;
+    use crate::rpc::fault::vectors::{describe_fault, name_of, name_of_integer};
+
+    /// The lines of a kind: what a client says, then what a service says.
+    fn sides(kind: &str) -> [Vec<(&'static str, Example)>; 2] {
+        let mut sides = [Vec::new(), Vec::new()];
+        for example in examples(kind) {
+            let (side, meaning) = example.meaning.split_once(' ').expect(example.name);
+            let side = match side {
+                "client" => &mut sides[0],
+                "service" => &mut sides[1],
+                other => panic!("{other} in {}", example.name),
+            };
+            side.push((meaning, example));
+        }
+        sides
+    }
+
+    #[test]
+    fn the_examples_of_the_document_decode_and_encode() {
+        let [client, service] = sides("call-vectors");
+        let mut kinds = BTreeSet::new();
+        for (meaning, Example { name, bytes, .. }) in client {
+            let message = Asked::take(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let (text, again) = asked(&message);
+            assert_eq!((text.as_str(), again), (meaning, bytes.clone()), "{name}");
+            kinds.insert(('c', bytes[0]));
+        }
+        for (meaning, Example { name, bytes, .. }) in service {
+            let message = Answered::take(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let (text, again) = answered(&message);
+            assert_eq!((text.as_str(), again), (meaning, bytes.clone()), "{name}");
+            kinds.insert(('s', bytes[0]));
+        }
+        assert_eq!(kinds.len(), 7, "an example of each message: {kinds:?}");
+    }
+
+    #[test]
+    fn the_invalid_examples_of_the_document_are_refused_for_their_reasons() {
+        let [client, service] = sides("invalid-call-vectors");
+        for (reason, Example { name, bytes, .. }) in client {
+            let error = Asked::take(&bytes).expect_err(name);
+            assert_eq!(reason_of(error), reason, "{name}");
+        }
+        for (reason, Example { name, bytes, .. }) in service {
+            let error = Answered::take(&bytes).expect_err(name);
+            assert_eq!(reason_of(error), reason, "{name}");
+        }
+    }
+
+    /// A message in the words of the document, and in bytes.
+    fn asked(message: &Asked<'_>) -> (String, Vec<u8>) {
+        let mut bytes = BytesMut::new();
+        let text = match *message {
+            Asked::Hello { client, sent_up_to } => {
+                put_hello(&mut bytes, client, sent_up_to);
+                let client = hex(&client.to_le_bytes());
+                format!("Hello client={client} sent_up_to={sent_up_to}")
+            }
+            Asked::Request {
+                id,
+                milliseconds,
+                key,
+                body,
+            } => {
+                put_request(&mut bytes, id, milliseconds, key);
+                bytes.extend_from_slice(body);
+                let (kind, key) = match key {
+                    None => ("Request", String::new()),
+                    Some(key) => ("KeyedRequest", format!(" key={}", hex(&key.to_le_bytes()))),
+                };
+                let body = hex(body);
+                format!("{kind} id={id} milliseconds={milliseconds}{key} body={body}")
+            }
+            Asked::Cancel { id } => {
+                put_cancel(&mut bytes, id);
+                format!("Cancel id={id}")
+            }
+        };
+        (text, bytes.to_vec())
+    }
+
+    fn answered(message: &Answered<'_>) -> (String, Vec<u8>) {
+        let mut bytes = BytesMut::new();
+        let text = match message {
+            Answered::Welcome {
+                boot,
+                calls_at_once,
+            } => {
+                put_welcome(&mut bytes, *boot, *calls_at_once);
+                let boot = hex(&boot.to_le_bytes());
+                format!("Welcome boot={boot} calls_at_once={calls_at_once}")
+            }
+            Answered::Answer { id, body } => {
+                put_answer(&mut bytes, *id);
+                bytes.extend_from_slice(body);
+                format!("Answer id={id} body={}", hex(body))
+            }
+            Answered::Fault { id, fault } => {
+                put_fault(&mut bytes, *id, fault);
+                format!("Fault id={id} {}", describe_fault(fault))
+            }
+        };
+        (text, bytes.to_vec())
+    }
+
+    fn reason_of(error: Malformed) -> &'static str {
+        match error {
+            Malformed::Integer(error) => name_of_integer(error),
+            Malformed::Fault(error) => name_of(error),
+            Malformed::Kind(_) => "UnknownKind",
+            Malformed::Short => "Truncated",
+            Malformed::Long => "Trailing",
+        }
+    }
 
     fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
         let mut buffer = BytesMut::new();

@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::event::GapReason;
 use crate::codec::VarintError;
 use crate::codec::varint::{put_u64, take_u64};
-use crate::rpc::fault::Fault;
+use crate::rpc::fault::{Fault, FaultError};
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub(super) enum FromServer {
 pub(super) enum WireError {
     #[error(transparent)]
     Integer(#[from] VarintError),
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     #[error("a message with the unknown tag {0}")]
     Tag(u64),
     #[error("the value {0} is not allowed there")]
@@ -288,10 +290,124 @@ fn take_gap(input: &mut &[u8]) -> Result<GapReason, WireError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::vectors::{Example, examples, hex};
     use crate::rpc::fault::FaultKind;
+    use crate::rpc::fault::vectors::{describe_fault, name_of, name_of_integer};
+
+    #[test]
+    fn the_examples_of_the_document_decode_and_encode() {
+        let mut tags = BTreeSet::new();
+        for Example {
+            name,
+            bytes: expected,
+            meaning,
+        } in examples("topic-vectors")
+        {
+            let failed = |error: WireError| -> String { panic!("{name}: {error}") };
+            let mut encoded = BytesMut::new();
+            let text = if meaning.starts_with("client ") {
+                let message = FromClient::decode(&expected);
+                message.map_or_else(failed, |message| {
+                    message.encode(&mut encoded);
+                    describe_client(&message)
+                })
+            } else {
+                let message = FromServer::decode(&expected);
+                message.map_or_else(failed, |message| {
+                    message.encode(&mut encoded);
+                    describe_server(&message)
+                })
+            };
+            assert_eq!(
+                (text.as_str(), &encoded[..]),
+                (meaning, &expected[..]),
+                "{name}"
+            );
+            tags.insert((meaning.starts_with("client "), expected[0]));
+        }
+        assert_eq!(tags.len(), 9, "an example of each message: {tags:?}");
+    }
+
+    #[test]
+    fn the_invalid_examples_of_the_document_are_refused_for_their_reasons() {
+        for Example {
+            name,
+            bytes,
+            meaning,
+        } in examples("invalid-topic-vectors")
+        {
+            let (side, reason) = meaning.split_once(' ').expect(name);
+            let error = match side {
+                "client" => FromClient::decode(&bytes).expect_err(name),
+                "service" => FromServer::decode(&bytes).expect_err(name),
+                other => panic!("{other} in {name}"),
+            };
+            let found = match error {
+                WireError::Integer(error) => name_of_integer(error),
+                WireError::Fault(error) => name_of(error),
+                WireError::Tag(_) => "UnknownTag",
+                WireError::Value(_) => "Value",
+                WireError::TrailingBytes => "Trailing",
+            };
+            assert_eq!(found, reason, "{name}");
+        }
+    }
+
+    /// A message in the words of the document.
+    fn describe_client(message: &FromClient) -> String {
+        match message {
+            FromClient::Subscribe {
+                id,
+                after,
+                credit,
+                topic,
+            } => {
+                let after = after.map_or_else(|| "-".to_owned(), place);
+                let credit = credit.map_or_else(|| "-".to_owned(), |credit| credit.to_string());
+                let topic = hex(topic);
+                format!("client Subscribe id={id} after={after} credit={credit} topic={topic}")
+            }
+            FromClient::Credit { id, items } => format!("client Credit id={id} items={items}"),
+            FromClient::Unsubscribe { id } => format!("client Unsubscribe id={id}"),
+        }
+    }
+
+    fn describe_server(message: &FromServer) -> String {
+        match message {
+            FromServer::Accepted { id, cursor, newest } => {
+                let cursor = place(*cursor);
+                format!("service Accepted id={id} cursor={cursor} newest={newest}")
+            }
+            FromServer::Refused { id, fault } => {
+                format!("service Refused id={id} {}", describe_fault(fault))
+            }
+            FromServer::Item { id, sequence, body } => {
+                format!(
+                    "service Item id={id} sequence={sequence} body={}",
+                    hex(body)
+                )
+            }
+            FromServer::Gap { id, cursor, why } => {
+                let (cursor, why) = (place(*cursor), gap_number(*why));
+                format!("service Gap id={id} cursor={cursor} why={why}")
+            }
+            FromServer::Ended { id, fault } => {
+                let fault = fault.as_ref().map(describe_fault);
+                let words = [Some(format!("service Ended id={id}")), fault];
+                words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+            }
+            FromServer::Unsubscribed { id } => format!("service Unsubscribed id={id}"),
+        }
+    }
+
+    fn place(cursor: Cursor) -> String {
+        format!("{}/{}", cursor.origin(), cursor.sequence())
+    }
 
     fn bytes(message: &FromServer) -> BytesMut {
         let mut buffer = BytesMut::new();

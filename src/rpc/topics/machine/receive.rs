@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::queue::Gap;
-use super::upstream::State;
+use super::upstream::{Credit, State};
 use super::{Machine, Violation};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::event::{EndReason, GapReason};
@@ -25,7 +25,13 @@ impl Machine {
             (State::Live, FromServer::Item { sequence, body, .. }) => {
                 return self.item(id, sequence, &body);
             }
-            (State::Live, FromServer::Gap { cursor, why, .. }) => self.advance(id, cursor, why),
+            (State::Live, FromServer::Gap { cursor, why, .. }) => {
+                // It stands for one item, for which the server has taken credit.
+                if why == GapReason::TooLarge {
+                    self.spend(id)?;
+                }
+                self.advance(id, cursor, why);
+            }
             (State::Live, FromServer::Ended { fault, .. }) => {
                 self.end_upstream(id, &EndReason::Closed(fault));
             }
@@ -78,15 +84,8 @@ impl Machine {
     }
 
     fn item(&mut self, id: u64, sequence: u64, body: &Bytes) -> Result<(), Violation> {
-        let Some(upstream) = self.upstreams.get_mut(&id) else {
-            return Ok(());
-        };
-        if let Some(credit) = &mut upstream.credit
-            && !credit.spend()
-        {
-            return Err(Violation::Credit(id));
-        }
-        let Some(seen) = upstream.seen else {
+        self.spend(id)?;
+        let Some(seen) = self.upstreams.get(&id).and_then(|upstream| upstream.seen) else {
             return Ok(());
         };
         // What was seen before the link was lost may come again.
@@ -97,6 +96,14 @@ impl Machine {
         self.advance(id, before, GapReason::Lagged);
         self.spread(id, Cursor::new(seen.origin(), sequence), body);
         Ok(())
+    }
+
+    /// An item came, or what stands for it.
+    fn spend(&mut self, id: u64) -> Result<(), Violation> {
+        let upstream = self.upstreams.get_mut(&id);
+        let credit = upstream.and_then(|upstream| upstream.credit.as_mut());
+        let is_covered = credit.is_none_or(Credit::spend);
+        is_covered.then_some(()).ok_or(Violation::Credit(id))
     }
 
     /// Gives an item to all who read an upstream.

@@ -239,6 +239,22 @@ fn credit_is_granted_when_half_of_the_capacity_was_read() {
 }
 
 #[test]
+fn an_item_that_is_too_large_costs_credit_like_any() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone().lag(Lag::BackPressure).capacity(1));
+    let too_large = |sequence| FromServer::Gap {
+        id: 1,
+        cursor: Cursor::new(ORIGIN, sequence),
+        why: GapReason::TooLarge,
+    };
+    machine.receive(too_large(11)).unwrap();
+    let unpaid = machine.receive(too_large(12));
+    assert_eq!(unpaid, Err(Violation::Credit(1)));
+    assert_eq!(read(&mut machine, number), ["Some(1) TooLarge"]);
+    assert_eq!(sent(&mut machine), ["credit 1 1"]);
+}
+
+#[test]
 fn at_most_so_many_are_on_the_wire_and_sharing_costs_nothing() {
     let mut machine = up();
     let numbers: Vec<u64> = (0..4).map(|_| begin(&mut machine, &alone())).collect();

@@ -1,7 +1,8 @@
 //! Subscribers that are slower than what is published.
 
+use super::rules::Only;
 use super::world::{World, read, read_one, texts};
-use crate::rpc::{FeedLimits, Lag, SubscribeOptions};
+use crate::rpc::{Feed, FeedLimits, Lag, SubscribeOptions, TopicLimits};
 
 fn lag(lag: Lag, capacity: usize) -> SubscribeOptions {
     SubscribeOptions::default().lag(lag).capacity(capacity)
@@ -107,4 +108,25 @@ fn a_subscriber_that_is_to_be_cut_off_reads_its_queue_first() {
     assert_eq!(read(&mut subscription), expected);
     assert_eq!(world.feed().followers(), 0);
     assert_eq!(read(&mut subscription), [""; 0]);
+}
+
+#[test]
+fn an_item_that_fits_in_no_message_holds_up_nobody() {
+    let limits = FeedLimits::default()
+        .item_bytes(4 * 1024 * 1024)
+        .bytes(16 * 1024 * 1024);
+    let feed: Feed<String> = Feed::with_limits(limits);
+    let mut world = World::new(FeedLimits::default());
+    world.serve(Only(feed.retyped()), TopicLimits::default());
+    world.connect();
+    let mut pressing = world.subscribe(lag(Lag::BackPressure, 1));
+    for length in [2 * 1024 * 1024, 2 * 1024 * 1024, 0] {
+        feed.publish(&"x".repeat(length)).unwrap();
+    }
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        world.run();
+        heard.extend(read(&mut pressing));
+    }
+    assert_eq!(heard, ["Some(1) TooLarge", "Some(1) TooLarge", "0"]);
 }

@@ -243,7 +243,7 @@ fn an_item_that_fits_in_no_message_is_a_gap() {
 }
 
 /// Serves one feed as all topics.
-struct Only(Feed<u64>);
+pub(super) struct Only(pub(super) Feed<u64>);
 
 impl Service for Only {
     type Interface = Numbers;
