@@ -308,7 +308,7 @@ async fn write_messages<A: App>(link: &Link<A>, mut sender: RawSender) {
                 return;
             }
             count(&shared.counters.sent);
-        } else if link.is_ending() {
+        } else if link.is_ending() && !link.view().is_held {
             sender.finish();
             return;
         } else {
@@ -318,17 +318,26 @@ async fn write_messages<A: App>(link: &Link<A>, mut sender: RawSender) {
 }
 
 async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: RawReceiver) {
-    while let Ok(Some(message)) = receiver.recv().await {
-        match Notice::decode(&message) {
-            Some(Notice::Bye) => shared.retire(link.key, false),
-            Some(notice) => hear(shared, link, notice),
-            None => {
-                shared.misbehaved(&link.peer.id(), BAN);
-                link.cut(Code::PROTOCOL_ERROR, "no notice of a node");
+    loop {
+        match receiver.recv().await {
+            Ok(Some(message)) => match Notice::decode(&message) {
+                Some(Notice::Bye) => shared.released(link.key),
+                Some(notice) => hear(shared, link, notice),
+                None => {
+                    shared.misbehaved(&link.peer.id(), BAN);
+                    link.cut(Code::PROTOCOL_ERROR, "no notice of a node");
+                }
+            },
+            Ok(None) => {
+                shared.released(link.key);
+                break;
+            }
+            Err(_) => {
+                shared.retire(link.key, false);
+                break;
             }
         }
     }
-    shared.retire(link.key, false);
     link.set_over();
 }
 

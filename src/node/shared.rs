@@ -270,6 +270,15 @@ impl<A: App> Shared<A> {
         });
     }
 
+    /// The peer has said that it sends nothing more on a connection.
+    pub(super) fn released(&self, key: Key) {
+        let now = self.runtime.now();
+        self.change(|state, aftermath| {
+            state.registry.released(key, now);
+            state.review_of(key, aftermath);
+        });
+    }
+
     pub(super) fn drained(&self, key: Key) {
         self.change(|state, aftermath| {
             state.registry.drained(key);

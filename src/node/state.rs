@@ -63,7 +63,8 @@ impl<A: App> State<A> {
             return;
         };
         let accepts = self.registry.is_open(id);
-        peer.outbox().set_writer(writer, accepts);
+        peer.outbox()
+            .set_writer(self.registry.message_writer(id), accepts);
         if !accepts {
             aftermath.down.push(peer.clone());
         }

@@ -16,6 +16,8 @@ pub(super) struct Entry {
     pub(super) session: Option<Session>,
     /// All messages that came were read.
     pub(super) is_drained: bool,
+    /// The other end has said that it sends nothing more.
+    pub(super) is_released: bool,
     /// The other end may have sent something on it that was not read.
     pub(super) may_lose: bool,
     /// What comes on it is not read, for what was sent before is lost.
@@ -51,6 +53,8 @@ pub(crate) struct View {
     pub(crate) may_read: bool,
     /// Nothing more is to be sent on it.
     pub(crate) is_retiring: bool,
+    /// Messages wait to be sent on it.
+    pub(crate) is_held: bool,
     /// It is to end at once.
     pub(crate) is_cut: bool,
     /// It is to be cut then.
@@ -67,6 +71,7 @@ impl Entry {
             instance: 0,
             session: None,
             is_drained: false,
+            is_released: false,
             may_lose: false,
             is_cut: false,
             deadline: None,

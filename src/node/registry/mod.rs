@@ -6,6 +6,10 @@
 //! ends hold the winner. What is sent goes to the loser until it is retired, and never to the loser
 //! again; what comes is read from the loser to its end, and only then from the winner. So nothing is
 //! lost, doubled or reordered, and there is one connection in the end.
+//!
+//! A connection may be lost at one end long before the other knows. So messages go from the loser to
+//! the winner only when the other end has released the loser: it held it then, and reads it to its end
+//! or cuts the winner. Until that they wait; without that the winner is cut with the loser.
 
 mod entry;
 mod places;
@@ -212,10 +216,20 @@ impl Registry {
         true
     }
 
+    /// The other end sends nothing more on the connection, and has said so on it: it holds it, and will
+    /// read it to its end.
+    pub(crate) fn released(&mut self, key: Key, now: Instant) {
+        self.retire(key, now);
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.is_released = true;
+        }
+    }
+
     /// All messages that came on the connection were read.
     pub(crate) fn drained(&mut self, key: Key) {
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.is_drained = true;
+            entry.is_released = true;
             entry.may_lose = false;
         }
     }
@@ -271,6 +285,7 @@ impl Registry {
         Some(View {
             may_read: self.may_read(key, entry),
             is_retiring: entry.stage == Stage::Retiring,
+            is_held: self.is_held(key, entry),
             is_cut: entry.is_cut,
             deadline: entry.deadline,
         })
@@ -279,6 +294,13 @@ impl Registry {
     /// The connection that what is for a peer is sent on.
     pub(crate) fn writer(&self, id: &PeerId) -> Option<Key> {
         self.peers.get(id)?.writer
+    }
+
+    /// As [`writer`](Self::writer), for messages: none while those sent before may be lost.
+    pub(crate) fn message_writer(&self, id: &PeerId) -> Option<Key> {
+        let writer = self.writer(id)?;
+        let entry = self.connections.get(&writer)?;
+        (!entry.is_cut && !self.is_held(writer, entry)).then_some(writer)
     }
 
     /// Whether anything new may be sent to a peer.
@@ -351,7 +373,8 @@ impl Registry {
         let session = lost.session.or(current);
         let is_beside = |(_, other): &(Key, &Entry)| {
             let is_crossing = other.direction != lost.direction && other.instance == lost.instance;
-            other.session.is_some() && other.session == session && is_crossing
+            let is_after = other.session == session || self.is_before(lost, other);
+            other.session.is_some() && is_after && is_crossing
         };
         let beside: Vec<Key> = self.of(id).filter(is_beside).map(|(key, _)| key).collect();
         for key in &beside {
@@ -374,7 +397,7 @@ impl Registry {
         }
         let next = self
             .of(id)
-            .find(|(_, entry)| entry.stage == Stage::Open)
+            .find(|(_, entry)| entry.stage == Stage::Open && !entry.is_cut)
             .map(|(key, _)| key);
         let kept = writer.filter(|_| stage == Some(Stage::Retiring));
         if let Some(record) = self.peers.get_mut(id) {
@@ -382,20 +405,40 @@ impl Registry {
         }
     }
 
+    /// Messages wait to be sent on a connection while the other end has not released one that they were
+    /// sent on before.
+    fn is_held(&self, key: Key, entry: &Entry) -> bool {
+        let Some(id) = entry.peer.filter(|id| self.writer(id) == Some(key)) else {
+            return false;
+        };
+        self.of(&id).any(|(other, before)| {
+            let is_left = before.stage == Stage::Retiring && !before.is_released;
+            other != key && is_left && before.session == entry.session
+        })
+    }
+
     /// Messages are read from a connection only when those that were sent before on others of the same
     /// peer have been.
     fn may_read(&self, key: Key, entry: &Entry) -> bool {
-        let Some((session, id)) = entry.session.zip(entry.peer).filter(|_| !entry.is_cut) else {
+        let Some(id) = entry.peer.filter(|_| !entry.is_cut) else {
             return false;
         };
-        self.of(&id).all(|(other, before)| {
-            let is_before = match before.session {
-                Some(earlier) if earlier != session => earlier < session,
-                // Of one session, or about to be: the loser goes first.
-                _ => before.direction != entry.direction && self.wins(entry.direction, &id),
-            };
-            other == key || before.is_drained || !is_before
-        })
+        entry.session.is_some()
+            && self.of(&id).all(|(other, before)| {
+                other == key || before.is_drained || !self.is_before(before, entry)
+            })
+    }
+
+    /// Whether what comes on one connection of a peer was sent before what comes on another.
+    fn is_before(&self, one: &Entry, other: &Entry) -> bool {
+        match one.session.zip(other.session) {
+            Some((earlier, session)) if earlier != session => earlier < session,
+            // Of one session, or about to be: the loser goes first.
+            _ => {
+                let wins = |id: PeerId| self.wins(other.direction, &id);
+                one.direction != other.direction && other.peer.is_some_and(wins)
+            }
+        }
     }
 }
 

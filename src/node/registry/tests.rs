@@ -181,6 +181,68 @@ fn a_handshake_that_is_lost_after_the_answer_ends_the_connection_beside_it() {
 }
 
 #[test]
+fn messages_wait_for_the_winner_until_the_other_end_has_released_the_loser() {
+    for is_drained in [false, true] {
+        let mut registry = registry(LARGE);
+        let loser = opened(&mut registry, Direction::Outbound, SMALL);
+        assert_eq!(registry.message_writer(&SMALL), Some(loser));
+        let winner = opened(&mut registry, Direction::Inbound, SMALL);
+        assert_eq!(registry.writer(&SMALL), Some(winner));
+        assert_eq!(registry.message_writer(&SMALL), None);
+        assert!(registry.view(winner).unwrap().is_held && !registry.view(loser).unwrap().is_held);
+        if is_drained {
+            registry.drained(loser);
+        } else {
+            registry.released(loser, now());
+        }
+        assert_eq!(registry.message_writer(&SMALL), Some(winner));
+        assert!(!registry.view(winner).unwrap().is_held);
+    }
+}
+
+#[test]
+fn a_goodbye_from_the_other_end_releases_the_loser() {
+    let mut registry = registry(SMALL);
+    let loser = opened(&mut registry, Direction::Inbound, LARGE);
+    let winner = opened(&mut registry, Direction::Outbound, LARGE);
+    assert_eq!(registry.message_writer(&LARGE), Some(loser));
+    registry.released(loser, now());
+    assert_eq!(registry.message_writer(&LARGE), Some(winner));
+}
+
+#[test]
+fn messages_never_move_from_a_connection_that_is_lost() {
+    let mut registry = registry(SMALL);
+    let loser = opened(&mut registry, Direction::Inbound, LARGE);
+    let winner = opened(&mut registry, Direction::Outbound, LARGE);
+    registry.retire(loser, now());
+    assert_eq!(registry.message_writer(&LARGE), None, "not released");
+    assert_eq!(registry.close(loser).cut, [winner]);
+    assert_eq!(registry.message_writer(&LARGE), None, "to be cut");
+}
+
+#[test]
+fn a_handshake_that_is_lost_after_the_answer_ends_what_waits_for_it_in_any_session() {
+    let mut registry = registry(SMALL);
+    let first = opened(&mut registry, Direction::Outbound, LARGE);
+    let lost = entered(&mut registry, Direction::Inbound, LARGE);
+    registry.answered(lost);
+    registry.retire(first, now());
+    let second = opened(&mut registry, Direction::Outbound, LARGE);
+    assert_eq!(registry.close(lost).cut, [first, second]);
+    assert!(!may_read(&registry, first) && !may_read(&registry, second));
+}
+
+#[test]
+fn what_is_lost_ends_the_crossing_connection_of_a_session_after_it() {
+    let mut registry = registry(SMALL);
+    let lost = opened(&mut registry, Direction::Inbound, LARGE);
+    registry.retire(lost, now());
+    let crossing = opened(&mut registry, Direction::Outbound, LARGE);
+    assert_eq!(registry.close(lost).cut, [crossing]);
+}
+
+#[test]
 fn of_too_many_that_say_nothing_the_oldest_gives_way() {
     let mut registry = registry(SMALL);
     let (first, none) = registry.arrive(None);
