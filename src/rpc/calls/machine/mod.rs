@@ -245,6 +245,15 @@ impl<W> Machine<W> {
         }
     }
 
+    /// How many requests wait to be written, if there may soon be more of them: callers who were told
+    /// of an outcome and have not fetched it are about to run.
+    pub(super) fn growing(&self) -> Option<usize> {
+        let sent = (self.outstanding as usize).saturating_sub(self.cancels.len());
+        let open = self.queued.len().saturating_add(sent);
+        let may_grow = self.calls.len() > open;
+        (may_grow && !self.queued.is_empty() && self.has_to_write()).then_some(self.queued.len())
+    }
+
     /// The channel is of no more use, but for the answers to what was written.
     pub(super) fn retire(&mut self) {
         self.phase = Phase::Retiring;

@@ -131,6 +131,30 @@ fn no_more_is_written_than_the_service_takes_at_once() {
 }
 
 #[test]
+fn more_requests_are_expected_of_callers_who_have_not_fetched_their_outcomes() {
+    let mut desk = Desk::up(100);
+    let calls = [AtMostOnce; 3].map(|delivery| desk.submit(delivery));
+    assert_eq!(desk.machine.growing(), None, "nobody was told of anything");
+    desk.written();
+    for id in [calls[0], calls[1]] {
+        desk.machine.answered(id, Ok(Bytes::new()));
+    }
+    assert_eq!(desk.machine.growing(), None, "there is nothing to write");
+    assert!(desk.take(calls[0]).is_some());
+    desk.submit(AtMostOnce);
+    assert_eq!(desk.machine.growing(), Some(1));
+    assert!(desk.take(calls[1]).is_some());
+    let again = desk.submit(AtMostOnce);
+    assert_eq!(desk.machine.growing(), None, "all have asked again");
+    desk.written();
+    desk.machine.answered(calls[2], Ok(Bytes::new()));
+    desk.machine.forget(again);
+    desk.submit(AtMostOnce);
+    let growing = desk.machine.growing();
+    assert_eq!(growing, Some(1), "one caller was told, another is gone");
+}
+
+#[test]
 fn what_becomes_of_a_call_when_the_channel_is_lost() {
     let mut desk = Desk::up(10);
     let unknown = desk.submit(AtMostOnce);
