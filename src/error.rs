@@ -59,12 +59,11 @@ impl From<SendError> for Error {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
     use std::io;
     use std::sync::Arc;
 
     use super::*;
-    use crate::mux::{Code, Violation};
+    use crate::mux::Violation;
     use crate::node::HandshakeError;
     use crate::rpc::{BackplaneError, Fault, Loss};
 
