@@ -2,12 +2,9 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use event_listener::Event;
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -15,6 +12,7 @@ use super::config::Config;
 use super::connection::Connection;
 use super::role::Role;
 use super::router::Router;
+use super::serving::{Serving, serve_until};
 use crate::runtime::MaybeSend;
 use crate::transport::{self, Endpoint, Established, TransportConfig, TransportError};
 
@@ -239,96 +237,6 @@ impl Listener {
     }
 }
 
-/// Serves one connection until it ends, or until it is to stop and is drained.
-async fn serve_until(
-    router: &Router,
-    connection: &Connection,
-    stopped: impl Future<Output = ()>,
-    time: Duration,
-) {
-    // Channels that were opened before the peer knows of the drain are served, too.
-    let serving = pin!(router.serve(connection));
-    let draining = pin!(async {
-        stopped.await;
-        connection.drain(time).await
-    });
-    let (Either::Left((end, _)) | Either::Right((end, _))) = select(serving, draining).await;
-    if let Err(error) = end {
-        tracing::debug!(%error, "a connection failed");
-    }
-    // Serving ends with the connection: what is said last may still be on its way then.
-    connection.closed().await;
-}
-
-/// Connections that are served until they are told to stop: at the latest when this is dropped.
-#[derive(Debug, Default)]
-struct Serving {
-    shared: Arc<ServingShared>,
-}
-
-/// A connection that is served.
-struct Served {
-    shared: Arc<ServingShared>,
-}
-
-#[derive(Debug, Default)]
-struct ServingShared {
-    is_stopped: AtomicBool,
-    connections: AtomicUsize,
-    stopped: Event,
-    ended: Event,
-}
-
-impl Serving {
-    fn begin(&self) -> Served {
-        self.shared.connections.fetch_add(1, Ordering::AcqRel);
-        Served {
-            shared: Arc::clone(&self.shared),
-        }
-    }
-
-    fn stop(&self) {
-        self.shared.is_stopped.store(true, Ordering::Release);
-        self.shared.stopped.notify(usize::MAX);
-    }
-
-    /// Waits until none is served.
-    async fn ended(&self) {
-        loop {
-            let listener = self.shared.ended.listen();
-            if self.shared.connections.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            listener.await;
-        }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-impl Served {
-    async fn stopped(&self) {
-        loop {
-            let listener = self.shared.stopped.listen();
-            if self.shared.is_stopped.load(Ordering::Acquire) {
-                return;
-            }
-            listener.await;
-        }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
-        self.shared.ended.notify(usize::MAX);
-    }
-}
-
 enum Next {
     Incoming(Result<transport::Incoming, TransportError>),
     Established(Handshaken),
@@ -369,6 +277,7 @@ fn start(established: Established, role: Role, config: Config) -> Connection {
 
 #[cfg(all(test, feature = "async-std"))]
 mod tests {
+    use event_listener::Event;
     use futures_util::future::{join, ready};
 
     use super::*;
