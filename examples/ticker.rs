@@ -108,6 +108,10 @@ async fn say_states(mut states: LinkWatch) {
         match state {
             LinkState::Up { epoch, .. } => println!("connected, for the {epoch}. time"),
             LinkState::Down(error) => return println!("no connection any more: {error}"),
+            LinkState::Waiting { why: Some(why), .. } if was_up => {
+                println!("connection lost: {why}");
+            }
+            LinkState::Waiting { why: Some(why), .. } => println!("no connection: {why}"),
             _ if was_up => println!("connection lost"),
             _ => {}
         }

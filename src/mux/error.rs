@@ -11,10 +11,10 @@ use super::frame::FrameError;
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The transport failed, or ended without a goodbye.
-    #[error("the transport failed")]
+    #[error("the transport failed: {0}")]
     Io(#[source] Arc<io::Error>),
     /// The peer broke the rules of the protocol; it has been told.
-    #[error("the peer broke the protocol")]
+    #[error("the peer broke the protocol: {0}")]
     PeerMisbehaved(#[from] Violation),
     /// The peer closed the connection and said why.
     #[error("the peer closed the connection: {code}{}", reason_text(reason))]
@@ -174,7 +174,7 @@ impl Violation {
 #[non_exhaustive]
 pub enum ChannelError {
     /// The whole connection ended.
-    #[error("the connection ended")]
+    #[error("the connection ended: {0}")]
     Connection(#[from] ConnectionError),
     /// The peer did not accept the channel; with [`Code::REFUSED`] a later attempt may succeed.
     #[error("the peer refused the channel: {code}{}", reason_text(reason))]
@@ -262,7 +262,7 @@ impl From<ChannelError> for io::Error {
 #[non_exhaustive]
 pub enum OpenError {
     /// The connection ended.
-    #[error("the connection ended")]
+    #[error("the connection ended: {0}")]
     Connection(#[from] ConnectionError),
     /// One of the two ends is draining: dial again and open there.
     #[error("the connection is draining: open on a new one")]

@@ -3,13 +3,16 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::config::Config;
 use super::connection::Connection;
 use super::role::Role;
 use super::router::Router;
+use super::serving::{Serving, serve_until};
 use crate::runtime::MaybeSend;
 use crate::transport::{self, Endpoint, Established, TransportConfig, TransportError};
 
@@ -52,7 +55,11 @@ where
 
 /// Listens at an endpoint; with a port of 0 the system chooses one, which
 /// [`Listener::endpoints`] tells.
-pub async fn listen(endpoint: &str) -> Result<Listener, TransportError> {
+pub async fn listen<E>(endpoint: E) -> Result<Listener, TransportError>
+where
+    E: TryInto<Endpoint>,
+    TransportError: From<E::Error>,
+{
     Listener::new(Config::default(), TransportConfig::default())
         .and(endpoint)
         .await
@@ -101,8 +108,13 @@ impl Listener {
     }
 
     /// Listens at one more endpoint.
-    pub async fn and(mut self, endpoint: &str) -> Result<Self, TransportError> {
-        let listener = transport::Listener::bind(&endpoint.parse()?, &self.transport).await?;
+    pub async fn and<E>(mut self, endpoint: E) -> Result<Self, TransportError>
+    where
+        E: TryInto<Endpoint>,
+        TransportError: From<E::Error>,
+    {
+        let endpoint = endpoint.try_into()?;
+        let listener = transport::Listener::bind(&endpoint, &self.transport).await?;
         self.endpoints.push(listener.endpoint().clone());
         self.listeners.push(listener);
         Ok(self)
@@ -127,7 +139,8 @@ impl Listener {
     ///
     /// # Cancel safety
     ///
-    /// Connections that were accepted are served further when this is cancelled.
+    /// Connections that were accepted are served further when this is cancelled;
+    /// [`serve_until`](Self::serve_until) ends them.
     pub async fn serve(&mut self, router: &Router) -> Result<(), TransportError> {
         let runtime = crate::runtime::current();
         loop {
@@ -139,6 +152,58 @@ impl Listener {
                 }
             }));
         }
+    }
+
+    /// Serves as [`serve`](Self::serve) does until `stop` resolves, then ends gently: it listens no more, and
+    /// each connection is [drained](Connection::drain), so that open channels may finish within `time`.
+    /// Resolves when the last connection has ended: a program may exit then.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// use std::time::Duration;
+    /// use sessionwire::Router;
+    ///
+    /// let listener = sessionwire::listen("tcp://127.0.0.1:0").await?;
+    /// let connection = sessionwire::connect(listener.endpoint()).await?;
+    /// let signal = async { /* such as SIGTERM */ };
+    /// listener.serve_until(&Router::new(), signal, Duration::from_secs(5)).await?;
+    /// # Ok::<(), sessionwire::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept), when the connections have been drained.
+    ///
+    /// # Cancel safety
+    ///
+    /// Connections that were accepted are drained when this is cancelled.
+    pub async fn serve_until(
+        mut self,
+        router: &Router,
+        stop: impl Future<Output = ()>,
+        time: Duration,
+    ) -> Result<(), TransportError> {
+        let runtime = crate::runtime::current();
+        let serving = Serving::default();
+        let accepting = async {
+            loop {
+                let connection = self.accept().await?;
+                let (router, served) = (router.clone(), serving.begin());
+                runtime.spawn(Box::pin(async move {
+                    serve_until(&router, &connection, served.stopped(), time).await;
+                    drop(served);
+                }));
+            }
+        };
+        let ended = match select(pin!(accepting), pin!(stop)).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right(((), _)) => Ok(()),
+        };
+        drop(self);
+        serving.stop();
+        serving.ended().await;
+        ended
     }
 
     /// Where it listens, with the real ports.
@@ -208,4 +273,86 @@ fn start(established: Established, role: Role, config: Config) -> Connection {
         Connection::start(stream, role, config, info, crate::runtime::current());
     driver.spawn();
     connection
+}
+
+#[cfg(all(test, feature = "async-std"))]
+mod tests {
+    use event_listener::Event;
+    use futures_util::future::{join, ready};
+
+    use super::*;
+    use crate::mux::{Channel, ChannelError};
+
+    async fn double(mut channel: Channel<u64, u64>) -> Result<(), ChannelError> {
+        while let Some(number) = channel.recv().await? {
+            channel.send(&(2 * number)).await?;
+        }
+        channel.finish();
+        Ok(())
+    }
+
+    #[test]
+    fn a_server_that_stops_lets_open_channels_finish_and_takes_no_more() {
+        async_std::task::block_on(async {
+            let endpoint = "memory://a-server-that-stops";
+            let listener = listen(endpoint).await.expect("to listen");
+            let router = Router::new().on("double/1", double);
+            let stop = Event::new();
+            let stopped = stop.listen();
+            let long = Duration::from_hours(1);
+            let serving = listener.serve_until(&router, stopped, long);
+            let using = async {
+                let connection = connect(endpoint).await.expect("a connection");
+                let mut doubling: Channel<u64, u64> =
+                    connection.open("double/1").await.expect("a channel");
+                doubling.send(&1).await.expect("to send");
+                assert_eq!(doubling.recv().await.expect("an answer"), Some(2));
+                stop.notify(1);
+                while connect(endpoint).await.is_ok() {}
+                doubling.send(&2).await.expect("to send");
+                assert_eq!(doubling.recv().await.expect("an answer"), Some(4));
+                doubling.finish();
+                assert_eq!(doubling.recv().await.expect("the end"), None);
+                connection.closed().await
+            };
+            let (served, ended) = join(serving, using).await;
+            served.expect("to have served");
+            assert!(ended.is_clean(), "{ended}");
+        });
+    }
+
+    #[test]
+    fn a_server_that_stops_cuts_what_does_not_finish_in_time() {
+        async_std::task::block_on(async {
+            let endpoint = "memory://a-server-in-a-hurry";
+            let listener = listen(endpoint).await.expect("to listen");
+            let router = Router::new().on("double/1", double);
+            let stop = Event::new();
+            let stopped = stop.listen();
+            let serving = listener.serve_until(&router, stopped, Duration::ZERO);
+            let using = async {
+                let connection = connect(endpoint).await.expect("a connection");
+                let mut doubling: Channel<u64, u64> =
+                    connection.open("double/1").await.expect("a channel");
+                doubling.send(&1).await.expect("to send");
+                assert_eq!(doubling.recv().await.expect("an answer"), Some(2));
+                stop.notify(1);
+                doubling.recv().await.expect_err("it is cut");
+                connection.closed().await;
+            };
+            join(serving, using).await.0.expect("to have served");
+        });
+    }
+
+    #[test]
+    fn a_server_that_nobody_uses_stops_at_once() {
+        async_std::task::block_on(async {
+            let listener = listen("memory://a-server-that-nobody-uses").await;
+            let serving = listener.expect("to listen");
+            let serving = serving
+                .serve_until(&Router::new(), ready(()), Duration::ZERO)
+                .await;
+            serving.expect("to have served");
+        });
+    }
 }

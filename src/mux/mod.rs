@@ -19,6 +19,7 @@ mod priority;
 mod raw;
 mod role;
 mod router;
+mod serving;
 mod shared;
 mod statistics;
 mod stream;

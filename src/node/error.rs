@@ -13,7 +13,7 @@ use crate::transport::TransportError;
 #[non_exhaustive]
 pub enum DialError {
     /// No connection could be made.
-    #[error("no connection could be made")]
+    #[error(transparent)]
     Transport(#[from] TransportError),
     /// Reaching it took too long.
     #[error("not reached within {after:?}, which is `dial_timeout`")]
@@ -22,7 +22,7 @@ pub enum DialError {
         after: Duration,
     },
     /// It was reached, and the handshake came to nothing.
-    #[error("the handshake came to nothing")]
+    #[error(transparent)]
     Handshake(#[from] HandshakeError),
     /// As many peers are dialed as may be: disconnect one, or raise the limit.
     #[error("{most} peers are dialed already, which is `outbound`")]
@@ -55,16 +55,16 @@ pub enum HandshakeError {
         after: Duration,
     },
     /// What this node says of itself is too long, or cannot be encoded.
-    #[error("what the application says of itself cannot be sent")]
+    #[error("what the application says of itself cannot be sent: {0}")]
     Hello(#[from] CodecError),
     /// The connection ended.
-    #[error("the connection ended in the handshake")]
+    #[error("the connection ended in the handshake: {0}")]
     Connection(#[from] ConnectionError),
     /// The channel of the handshake ended.
-    #[error("the handshake was cut short")]
+    #[error("the handshake was cut short: {0}")]
     Channel(#[from] ChannelError),
     /// The channel of the handshake could not be opened.
-    #[error("the handshake could not begin")]
+    #[error("the handshake could not begin: {0}")]
     Open(#[from] OpenError),
 }
 

@@ -130,6 +130,24 @@ impl Identity {
     /// Both ends must show one: it works over `tls://` and `wss://`, with a `TlsServer` that asks
     /// its clients for certificates and a `TlsClient` that has one; over all else every peer is
     /// refused. A node's own id is `PeerId::from(identity.fingerprint())`.
+    ///
+    /// All certificates of a network are issued by an authority that its nodes trust, who need not know each
+    /// other, and are for the hosts that are dialed; the fingerprint is that of a node's own certificate, so a
+    /// new certificate is a new id.
+    ///
+    /// ```no_run
+    /// use sessionwire::node::{Identity, NodeConfig, PeerId};
+    /// use sessionwire::transport::{self, TlsClient, TlsServer, TransportConfig};
+    ///
+    /// let own = transport::Identity::from_pem_files("node.pem", "node.key")?;
+    /// let id = PeerId::from(own.fingerprint());
+    /// let server = TlsServer::builder(own.clone()).client_ca_file("authority.pem")?.build()?;
+    /// let client = TlsClient::builder().ca_file("authority.pem")?.identity(own).build()?;
+    /// let config = NodeConfig::default()
+    ///     .identity(Identity::certificate())
+    ///     .transport(TransportConfig::default().tls_server(server).tls_client(client));
+    /// # Ok::<(), sessionwire::Error>(())
+    /// ```
     #[cfg(feature = "tls")]
     pub fn certificate() -> Self {
         Self::verified_by(|id, info| {

@@ -113,7 +113,7 @@ impl<A: App> Peer<A> {
     }
 
     /// Its connection, for calls, sessions and channels of all kinds beside the node's messages:
-    /// `rpc::Client::new(&rpc::Link::over(peer.connection()))` asks its services.
+    /// [`rpc::Client::over`](crate::rpc::Client::over) asks its services.
     ///
     /// Of two nodes that dialed each other at once, one connection ends soon; what was opened on it may
     /// finish for [`drain_timeout`](super::NodeConfig::drain_timeout).

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::calls::Call;
 use super::calls::{CallOptions, Calls};
 use super::interface::Interface;
-use super::link::Link;
+use super::link::{Link, LinkConfig};
 use super::topics::Front;
+use crate::mux::Connection;
+use crate::transport::{Endpoint, TransportError};
 
 /// The limits of a [`Client`].
 ///
@@ -77,6 +79,42 @@ impl<I: Interface> Client<I> {
     /// A client over a link, which other clients may use too.
     pub fn new(link: &Link) -> Self {
         Self::with_config(link, &ClientConfig::default())
+    }
+
+    /// A client over a link of its own to one endpoint, with the defaults of all; further clients may share
+    /// its [`link`](Self::link).
+    ///
+    /// ```
+    /// # use sessionwire::rpc::{Client, Interface, Never};
+    /// # enum Double {}
+    /// # impl Interface for Double {
+    /// #     const NAME: &'static str = "double/1";
+    /// #     type Request = u32;
+    /// #     type Response = u32;
+    /// #     type Topic = Never;
+    /// #     type Item = Never;
+    /// # }
+    /// # futures::executor::block_on(async {
+    /// let client: Client<Double> = Client::to("memory://shop")?;
+    /// # Ok::<(), sessionwire::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::to`].
+    pub fn to<E>(endpoint: E) -> Result<Self, TransportError>
+    where
+        E: TryInto<Endpoint>,
+        TransportError: From<E::Error>,
+    {
+        Link::to(endpoint, LinkConfig::default()).map(|link| Self::new(&link))
+    }
+
+    /// A client over one connection, such as that to a [peer](crate::node::Peer::connection): when it ends,
+    /// the client's link is down.
+    pub fn over(connection: Connection) -> Self {
+        Self::new(&Link::over(connection))
     }
 
     /// A client with limits of its own.

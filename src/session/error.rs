@@ -118,7 +118,7 @@ pub enum SessionError {
     #[error(transparent)]
     NotOpened(OpenError),
     /// The whole connection ended.
-    #[error("the connection ended")]
+    #[error("the connection ended: {0}")]
     Connection(#[from] ConnectionError),
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn run(options: &ServeOptions) -> Result<ExitCode, Failure> {
         options.transport()?,
     );
     for endpoint in &options.endpoints {
-        listener = listener.and(&endpoint.to_string()).await?;
+        listener = listener.and(endpoint).await?;
     }
     for endpoint in listener.endpoints() {
         if endpoint.scheme() == Scheme::Memory {

@@ -12,7 +12,7 @@ use crate::rpc::link::LinkError;
 #[non_exhaustive]
 pub enum CallError {
     /// The link is down for good, and no byte of the call was sent: it was not run.
-    #[error("the call was not sent, as the link is down")]
+    #[error("the call was not sent: {0}")]
     NotSent(#[source] LinkError),
     /// The peer does not serve the interface; the call was not run.
     #[error(
@@ -26,16 +26,16 @@ pub enum CallError {
         reason: Arc<str>,
     },
     /// The call was sent and its answer lost: whether it was run is unknown.
-    #[error("the call was sent and its answer lost, whether it was run is unknown")]
+    #[error("the call was sent and its answer lost, whether it was run is unknown: {0}")]
     Unknown(#[source] Loss),
     /// The time for the call was up; the service has been told.
-    #[error("the time for the call was up {}", if *sent { "before it was answered" } else { "before it was sent" })]
+    #[error("the time for the call was up {}", if *sent { "before it was answered" } else { "before it was sent: was the link up?" })]
     DeadlinePassed {
         /// Whether it was sent: the service did not run it if not.
         sent: bool,
     },
     /// The service answered with a fault.
-    #[error("the service did not do what it was asked")]
+    #[error(transparent)]
     Fault(#[from] Fault),
     /// The request is larger than one of the two ends allows; it was not sent.
     #[error(
@@ -48,10 +48,10 @@ pub enum CallError {
         max: usize,
     },
     /// The request could not be encoded; it was not sent.
-    #[error("the request could not be encoded")]
+    #[error("the request could not be encoded: {0}")]
     Unencodable(#[source] CodecError),
     /// The answer could not be decoded: do both ends have the same types? The call was run.
-    #[error("the answer could not be decoded")]
+    #[error("the answer could not be decoded: {0}")]
     Undecodable(#[source] CodecError),
 }
 
@@ -75,10 +75,10 @@ impl CallError {
 #[non_exhaustive]
 pub enum Loss {
     /// The channel of the calls ended, most likely with its connection.
-    #[error("the channel of the calls ended")]
+    #[error("the channel of the calls ended: {0}")]
     Channel(#[from] ChannelError),
     /// The link went down for good before the call could be sent again.
-    #[error("the link went down")]
+    #[error("the link went down: {0}")]
     Link(#[source] LinkError),
     /// The service ended the channel of the calls.
     #[error("the service ended the channel of the calls")]

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
 
-use super::error::LinkError;
+use super::error::{DialError, LinkError};
 use crate::mux::Connection;
 use crate::runtime::Instant;
 
@@ -28,6 +28,9 @@ pub enum LinkState {
         attempt: u32,
         /// When.
         until: Instant,
+        /// Why it has no connection: what the last attempt failed of, or how the last connection ended;
+        /// none if that one only takes no more channels, as when the peer drains it.
+        why: Option<DialError>,
     },
     /// It is down for good.
     Down(LinkError),

@@ -49,11 +49,12 @@ impl Publisher {
         self.observers.tell(&event);
     }
 
-    fn waiting(&self, planned: Planned) {
+    fn waiting(&self, planned: Planned, why: Option<DialError>) {
         let Planned { attempt, at } = planned;
         self.watched.set(LinkState::Waiting {
             attempt: attempt.number,
             until: at,
+            why,
         });
         self.observers.tell(&LinkEvent::Waiting(attempt, at));
     }
@@ -158,9 +159,10 @@ impl<D: Dialer> Redial<D> {
     pub(super) async fn keep_up(self) -> LinkError {
         let mut backoff = Backoff::new(self.config.policy(), self.dialer.targets());
         let mut planned = backoff.first(self.runtime.now());
+        let mut why = None;
         let mut epoch = 0_u64;
         loop {
-            self.pause(planned).await;
+            self.pause(planned, why).await;
             let next = match self.dial(planned.attempt).await {
                 Ok(connection) => {
                     epoch = epoch.saturating_add(1);
@@ -169,15 +171,15 @@ impl<D: Dialer> Redial<D> {
                 Err(error) => self.plan_after(planned.attempt, error, &mut backoff),
             };
             match next {
-                Ok(next) => planned = next,
+                Ok(next) => (planned, why) = next,
                 Err(error) => return error,
             }
         }
     }
 
-    async fn pause(&self, planned: Planned) {
+    async fn pause(&self, planned: Planned, why: Option<DialError>) {
         if planned.at > self.runtime.now() {
-            self.publisher.waiting(planned);
+            self.publisher.waiting(planned, why);
             self.runtime.sleep_until(planned.at).await;
         }
     }
@@ -205,14 +207,15 @@ impl<D: Dialer> Redial<D> {
         attempt: Attempt,
         error: DialError,
         backoff: &mut Backoff,
-    ) -> Result<Planned, LinkError> {
+    ) -> Result<(Planned, Option<DialError>), LinkError> {
         let (now, is_fatal) = (self.runtime.now(), self.dialer.is_fatal(&error));
-        backoff
-            .failed(now, (self.fraction)(), is_fatal)
-            .ok_or(LinkError::Unreachable {
+        match backoff.failed(now, (self.fraction)(), is_fatal) {
+            Some(next) => Ok((next, Some(error))),
+            None => Err(LinkError::Unreachable {
                 attempts: attempt.number,
                 last: error,
-            })
+            }),
+        }
     }
 
     /// Has a connection used until it is of no more use for what is new.
@@ -221,16 +224,17 @@ impl<D: Dialer> Redial<D> {
         epoch: u64,
         connection: Connection,
         backoff: &mut Backoff,
-    ) -> Result<Planned, LinkError> {
+    ) -> Result<(Planned, Option<DialError>), LinkError> {
         backoff.connected(self.runtime.now());
         self.publisher.up(epoch, connection.clone());
         let end = connection.spent().await;
         self.publisher.lost(epoch, end.as_ref());
-        let is_fatal = end.is_some_and(|end| self.dialer.is_fatal(&end.into()));
+        let why = end.map(DialError::from);
+        let is_fatal = why.as_ref().is_some_and(|why| self.dialer.is_fatal(why));
         match backoff.lost(self.runtime.now(), (self.fraction)(), is_fatal) {
             Some(next) => {
                 self.retire(connection);
-                Ok(next)
+                Ok((next, why))
             }
             None => Err(use_up(connection).await),
         }

@@ -15,13 +15,13 @@ use crate::rpc::link::LinkError;
 #[non_exhaustive]
 pub enum SubscribeError {
     /// The service refused, and said why.
-    #[error("the service refused the subscription")]
-    Refused(#[source] Fault),
+    #[error(transparent)]
+    Refused(Fault),
     /// The service closed the feed at once.
     #[error("the service closed the feed at once{}", .0.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default())]
     Closed(Option<Fault>),
     /// The service did not answer in time, or there was no connection: trying again is safe.
-    #[error("no answer to the subscription within {0:?}")]
+    #[error("no answer to the subscription within {0:?}: was the link up?")]
     DeadlinePassed(Duration),
     /// The client has as many subscriptions on the wire as it may: drop some, or raise
     /// [`ClientConfig::subscriptions`](super::super::ClientConfig::subscriptions).
@@ -31,7 +31,7 @@ pub enum SubscribeError {
         limit: usize,
     },
     /// The topic could not be encoded.
-    #[error("the topic could not be encoded")]
+    #[error("the topic could not be encoded: {0}")]
     Unencodable(#[source] CodecError),
     /// The peer serves no topics of this interface.
     #[error(
@@ -45,7 +45,7 @@ pub enum SubscribeError {
         reason: Arc<str>,
     },
     /// The link is down for good.
-    #[error("the link is down")]
+    #[error("the link is down: {0}")]
     Down(#[source] LinkError),
 }
 
@@ -70,7 +70,7 @@ impl From<EndReason> for SubscribeError {
 pub enum PublishError {
     /// The item could not be encoded, or is larger than the feed may hold: raise
     /// [`FeedLimits::bytes`](super::FeedLimits::bytes).
-    #[error("the item could not be encoded")]
+    #[error("the item could not be encoded: {0}")]
     Unencodable(#[from] CodecError),
     /// The feed was closed.
     #[error("the feed is closed")]
@@ -79,7 +79,7 @@ pub enum PublishError {
     #[error("the feed shows what a backplane has, publish there")]
     Mirror,
     /// The backplane failed.
-    #[error("the backplane failed")]
+    #[error("the backplane failed: {0}")]
     Backplane(#[from] BackplaneError),
     /// There are as many topics as there may be: close some, or raise the limit.
     #[error("{limit} topics are open already, more are not allowed")]

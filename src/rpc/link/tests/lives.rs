@@ -26,9 +26,15 @@ fn a_connection_that_is_lost_is_made_again_after_a_pause() {
     world.pass(seconds(20));
     world.there().close(Code::application(1), "restart");
     world.settle();
-    let LinkState::Waiting { attempt: 1, until } = link.state() else {
+    let LinkState::Waiting {
+        attempt: 1,
+        until,
+        why: Some(why),
+    } = link.state()
+    else {
         panic!("{:?}", link.state());
     };
+    assert!(why.to_string().contains("restart"), "{why}");
     assert_eq!(until - world.clock.now(), millis(125));
     world.pass(millis(125));
     assert_eq!(up(&link).expect("a connection").0, 2);

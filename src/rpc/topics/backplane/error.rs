@@ -10,10 +10,10 @@ use crate::transport::TransportError;
 #[non_exhaustive]
 pub enum BackplaneError {
     /// It could not be reached.
-    #[error("the backplane could not be reached")]
+    #[error("the backplane could not be reached: {0}")]
     Unreachable(#[from] TransportError),
     /// The connection to it was lost.
-    #[error("the connection to the backplane was lost")]
+    #[error("the connection to the backplane was lost: {0}")]
     Io(#[source] Arc<io::Error>),
     /// It did not answer in time.
     #[error("the backplane did not answer in time")]
