@@ -110,8 +110,8 @@ impl fmt::Display for NetworkId {
 /// How a node makes sure that a peer is who it says.
 ///
 /// With [`claimed`](Self::claimed), the default, it does not: every id is believed. Then a stranger
-/// that knows a peer's id can be banned in its place, can refuse it the connection while it is away,
-/// and can slow the connection to it down; it cannot end a connection that answers. With
+/// that knows a peer's id can be a peer in its place while it is away, can have it banned, and, if it
+/// is a peer of that peer, can disturb the connection to it. With
 /// [`certificate`](Self::certificate) an id belongs to whoever has the private key of a certificate.
 #[derive(Clone)]
 pub struct Identity(Arc<dyn Verify>);

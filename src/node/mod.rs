@@ -31,6 +31,7 @@ mod rejection;
 mod run;
 mod shake;
 mod shared;
+mod state;
 
 pub use self::app::{App, Class, Direction, Introduction};
 pub use self::broadcast::{Report, Select};

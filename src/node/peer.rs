@@ -107,6 +107,11 @@ impl<A: App> Peer<A> {
         &self.shared.introduction
     }
 
+    /// Whether this session of it goes on.
+    pub fn is_connected(&self) -> bool {
+        self.outbox().accepts()
+    }
+
     /// Its connection, for calls, sessions and channels of all kinds beside the node's messages:
     /// `rpc::Client::new(&rpc::Link::over(peer.connection()))` asks its services.
     ///

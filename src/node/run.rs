@@ -246,15 +246,17 @@ async fn read_messages<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver:
                 wait_for_turn(link).await;
                 hand_on(shared, link, &message).await;
             }
-            Ok(None) => break,
+            Ok(None) => {
+                shared.drained(link.key);
+                return;
+            }
             Err(error) => {
                 tracing::debug!(%error, "the messages of a peer ended");
                 link.cut(Code::PROTOCOL_ERROR, "the channel of messages was lost");
-                break;
+                return;
             }
         }
     }
-    shared.drained(link.key);
 }
 
 /// Waits until what was sent before on other connections of the peer has been read.
@@ -363,7 +365,9 @@ async fn write_notices<A: App>(link: &Link<A>, mut sender: RawSender) {
 async fn overdue<A: App>(shared: &Shared<A>, link: &Link<A>) {
     loop {
         listener!(link.peer.shared.signal => signal);
-        match link.view().deadline {
+        let view = link.view();
+        match view.deadline {
+            _ if view.is_cut => return,
             Some(deadline) if shared.runtime.now() >= deadline => return,
             Some(deadline) => {
                 select(shared.runtime.sleep_until(deadline), signal).await;

@@ -121,13 +121,17 @@ pub(super) async fn shake<A: App>(
                 }
                 let (answer, opens) = handshake.accept();
                 if !opens {
+                    shared.lock().registry.answered(key);
                     send(&mut node, answer).await?;
                     continue;
                 }
                 Some(answer)
             }
             Ok(Step::Open) => None,
-            Err(Failure::Rejected(rejection)) => return Err(HandshakeError::Rejected(rejection)),
+            Err(Failure::Rejected(rejection)) => {
+                shared.lock().registry.rejected(key);
+                return Err(HandshakeError::Rejected(rejection));
+            }
             Err(Failure::Refused(rejection)) => return refuse(node, rejection, None).await,
             Err(Failure::Malformed) => {
                 connection.close(Code::PROTOCOL_ERROR, "no part of a handshake of nodes");
@@ -137,7 +141,13 @@ pub(super) async fn shake<A: App>(
         let introduction = examined.take().ok_or(HandshakeError::Malformed)?;
         let id = introduction.id;
         let Ok(link) = shared.open(key, introduction, connection, approach.dialed.as_ref()) else {
-            return refuse(node, Rejection::new(Reason::Duplicate), Some(id)).await;
+            let rejection = Rejection::new(Reason::Duplicate);
+            if opens.is_some() {
+                return refuse(node, rejection, Some(id)).await;
+            }
+            // The dialer takes itself for a peer already, and waits for no rejection.
+            connection.close(Code::REFUSED, &rejection.to_string());
+            return Ok(Shaken::Duplicate(id));
         };
         if let Some(ack) = opens {
             send(&mut node, ack).await?;

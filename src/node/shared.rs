@@ -21,12 +21,13 @@ use super::items;
 use super::link::Link;
 use super::message::Notice;
 use super::node::Received;
-use super::observer::{Observers, PeerChange};
+use super::observer::Observers;
 use super::outbox::{self, Outbox};
 use super::peer::Peer;
 use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Registry};
+use super::state::{Aftermath, State};
 use crate::mux::{Code, Connection};
-use crate::runtime::{Instant, SharedRuntime};
+use crate::runtime::SharedRuntime;
 use crate::transport::Endpoint;
 
 /// How long an item that came is not asked for again, and one that nobody has is looked for.
@@ -50,37 +51,6 @@ pub(super) struct Shared<A: App> {
     pub(super) inventory: Mutex<Inventory>,
     state: Mutex<State<A>>,
     pub(super) observers: Arc<Observers>,
-}
-
-pub(super) struct State<A: App> {
-    pub(super) registry: Registry,
-    pub(super) book: Book,
-    pub(super) nonces: Nonces,
-    /// Those whose handshake is over.
-    links: BTreeMap<Key, Arc<Link<A>>>,
-    peers: BTreeMap<PeerId, Peer<A>>,
-    /// The handshakes of those who came.
-    pending: BTreeMap<Key, AbortHandle>,
-    pub(super) listening: Vec<(Endpoint, AbortHandle)>,
-    feeds: Vec<Weak<Feed<A>>>,
-    /// For the observers, which are told outside of the lock.
-    told: VecDeque<PeerChange>,
-    pub(super) stopped: bool,
-}
-
-/// What is to be done when the state is unlocked: it wakes, and drops what may run anything.
-struct Aftermath<A: App> {
-    peers: Vec<Peer<A>>,
-    down: Vec<Peer<A>>,
-    gone: Vec<PeerId>,
-    feeds: Vec<Arc<Feed<A>>>,
-    links: Vec<Arc<Link<A>>>,
-    cut: Vec<Arc<Link<A>>>,
-    aborted: Vec<AbortHandle>,
-    dropped: Vec<VecDeque<NodeEvent<A>>>,
-    connections: Vec<Connection>,
-    departed: bool,
-    is_booked: bool,
 }
 
 impl<A: App> Shared<A> {
@@ -463,99 +433,6 @@ impl<A: App> Shared<A> {
             if !self.observers.tell(told) {
                 return;
             }
-        }
-    }
-}
-
-impl<A: App> State<A> {
-    /// Something has changed with a peer: its connections are told what they may do.
-    fn review(&mut self, id: &PeerId, aftermath: &mut Aftermath<A>) {
-        let writer = self.registry.writer(id);
-        for key in self.registry.connections_of(id) {
-            if let (Some(link), Some(view)) = (self.links.get(&key), self.registry.view(key)) {
-                link.set_view(view);
-                aftermath.peers.push(link.peer.clone());
-            }
-        }
-        let Some(peer) = self.peers.get(id) else {
-            return;
-        };
-        let accepts = self.registry.is_open(id);
-        peer.outbox().set_writer(writer, accepts);
-        if !accepts {
-            aftermath.down.push(peer.clone());
-        }
-        if let Some(link) = writer.and_then(|writer| self.links.get(&writer)) {
-            let before = peer.set_connection(link.connection.clone());
-            aftermath.connections.push(before);
-        }
-        aftermath.peers.push(peer.clone());
-    }
-
-    fn review_of(&mut self, key: Key, aftermath: &mut Aftermath<A>) {
-        if let Some(id) = self.registry.peer_of(key) {
-            self.review(&id, aftermath);
-        }
-    }
-
-    /// A session is over.
-    fn down(&mut self, id: &PeerId, now: Instant, aftermath: &mut Aftermath<A>) {
-        if let Some(peer) = self.peers.remove(id) {
-            peer.outbox().close();
-            self.book.disconnected(id, now);
-            aftermath.is_booked = true;
-            aftermath.gone.push(*id);
-            aftermath.down.push(peer);
-            self.tell(NodeEvent::Down(*id), aftermath);
-        }
-    }
-
-    fn tell(&mut self, event: NodeEvent<A>, aftermath: &mut Aftermath<A>) {
-        self.feeds.retain(|feed| feed.strong_count() > 0);
-        for feed in self.feeds.iter().filter_map(Weak::upgrade) {
-            aftermath.dropped.push(feed.push(&event));
-            aftermath.feeds.push(feed);
-        }
-        self.told.extend(match event {
-            NodeEvent::Up(peer) => Some(PeerChange::Up(peer.id())),
-            NodeEvent::Down(id) => Some(PeerChange::Down(id)),
-            NodeEvent::Snapshot(_) | NodeEvent::Lagged(_) => None,
-        });
-    }
-}
-
-impl<A: App> Default for Aftermath<A> {
-    fn default() -> Self {
-        Self {
-            peers: Vec::new(),
-            down: Vec::new(),
-            gone: Vec::new(),
-            feeds: Vec::new(),
-            links: Vec::new(),
-            cut: Vec::new(),
-            aborted: Vec::new(),
-            dropped: Vec::new(),
-            connections: Vec::new(),
-            departed: false,
-            is_booked: false,
-        }
-    }
-}
-
-impl<A: App> Aftermath<A> {
-    fn pass(self) {
-        self.aborted.iter().for_each(AbortHandle::abort);
-        for link in &self.cut {
-            link.cut(Code::CANCELLED, "another connection of the peer was lost");
-        }
-        for peer in self.peers.iter().chain(&self.down) {
-            peer.shared.signal.notify(usize::MAX);
-        }
-        for peer in &self.down {
-            peer.shared.room.notify(usize::MAX);
-        }
-        for feed in &self.feeds {
-            feed.notify();
         }
     }
 }

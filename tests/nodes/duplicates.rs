@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use sessionwire::node::{Node, NodeEvent};
+use sessionwire::node::{Node, NodeEvent, PeerId};
 use sessionwire::runtime::Runtime;
 
 use sessionwire::transport::pipe;
@@ -89,9 +89,13 @@ fn greet_all(stage: &Stage, node: &Node<Talk>, seed: u64) {
             stage.clock.spawn(Box::pin(async move {
                 let mut random = SmallRng::seed_from_u64(seed);
                 for number in 1..=MESSAGES {
-                    node.send(&peer.id(), &Say::Data(number))
-                        .await
-                        .expect("to send");
+                    // What is for one session is not for the next.
+                    if !peer.is_connected() {
+                        return;
+                    }
+                    if node.send(&peer.id(), &Say::Data(number)).await.is_err() {
+                        return;
+                    }
                     let pause = Duration::from_millis(random.random_range(0..15));
                     clock.sleep_until(clock.now() + pause).await;
                 }
@@ -99,6 +103,100 @@ fn greet_all(stage: &Stage, node: &Node<Talk>, seed: u64) {
         }
     };
     spawner.clock.spawn(Box::pin(greeting));
+}
+
+/// As [`race`], over cables that fail; then both are peers again by a cable that does not.
+fn race_with_failures(seed: u64) {
+    let random = &mut SmallRng::seed_from_u64(seed);
+    let stage = Stage::default();
+    let nodes = [stage.node(1), stage.node(2)];
+    let mut events = nodes.each_ref().map(Node::events);
+    for node in &nodes {
+        greet_all(&stage, node, random.random());
+    }
+    for _ in 0..4 {
+        let (here, there, cable) = stage.cable(random, 20);
+        let (dialing, failing) = (random.random_range(0..200), random.random_range(0..300));
+        let how = random.random_range(0..4);
+        let (one, other) = if random.random() { (0, 1) } else { (1, 0) };
+        let (one, other) = (nodes[one].clone(), nodes[other].clone());
+        let clock = stage.clock.clone();
+        stage.clock.spawn(Box::pin(async move {
+            clock
+                .sleep_until(clock.now() + Duration::from_millis(dialing))
+                .await;
+            other.accept_over(there);
+            // Whether it comes to anything is what is not known.
+            let _ = one.dial_over(here, None).await;
+        }));
+        let clock = stage.clock.clone();
+        stage.clock.spawn(Box::pin(async move {
+            clock
+                .sleep_until(clock.now() + Duration::from_millis(failing))
+                .await;
+            match how {
+                0 => cable.cut(),
+                1 => cable.stall(),
+                2 => cable.swallow(),
+                _ => {}
+            }
+        }));
+    }
+    stage.advance(120 * SECOND);
+    let [one, other] = &nodes;
+    assert_eq!(one.peers().len(), other.peers().len(), "seed {seed}");
+    if one.peers().is_empty() {
+        stage.connect(one, other);
+    }
+    stage.advance(SECOND);
+    for (node, events) in nodes.iter().zip(&mut events) {
+        let happened = told(events);
+        let expected = ["up", "down"].into_iter().cycle();
+        for (event, expected) in happened[1..].iter().zip(expected) {
+            assert!(event.starts_with(expected), "seed {seed}: {happened:?}");
+        }
+        let sessions = happened
+            .iter()
+            .filter(|event| event.starts_with("up"))
+            .count();
+        assert!(
+            sessions >= 1 && happened.len() == 2 * sessions,
+            "seed {seed}: {happened:?}"
+        );
+        check_sessions(&received(node), &happened, seed);
+        let occupancy = node.occupancy();
+        assert_eq!(occupancy.inbound + occupancy.outbound, 1, "seed {seed}");
+        assert_eq!(occupancy.pending, 0, "seed {seed}");
+    }
+}
+
+/// Each session's numbers begin with 1 and leave none out, though their end may be lost; the last
+/// session's come to their end.
+fn check_sessions(heard: &[(PeerId, Say)], happened: &[String], seed: u64) {
+    let says: Vec<&Say> = heard.iter().map(|(_, say)| say).collect();
+    let mut last = 0;
+    for say in &says {
+        let Say::Data(number) = say else {
+            panic!("seed {seed}: {say:?}");
+        };
+        if *number != 1 {
+            assert_eq!(*number, last + 1, "seed {seed}: {happened:?} {says:?}");
+        }
+        last = *number;
+    }
+    let begun = says.iter().filter(|say| ***say == Say::Data(1)).count();
+    assert!(
+        begun < happened.len(),
+        "seed {seed}: {begun} of {happened:?}"
+    );
+    assert_eq!(last, MESSAGES, "seed {seed}");
+}
+
+#[test]
+fn cables_that_fail_lose_the_end_of_a_session_and_nothing_else() {
+    for seed in 0..rounds(300) {
+        race_with_failures(seed);
+    }
 }
 
 #[test]

@@ -184,6 +184,9 @@ impl Stage {
             while let Ok(count @ 1..) = from.read(&mut buffer).await {
                 let delay = Duration::from_millis(random.random_range(0..=most));
                 clock.sleep_until(clock.now() + delay).await;
+                if cable.cut.load(Ordering::SeqCst) {
+                    return;
+                }
                 if cable.stalls.load(Ordering::SeqCst) {
                     std::future::pending::<()>().await;
                 }
@@ -203,12 +206,18 @@ impl Stage {
 pub(crate) struct Cable {
     swallows: Arc<AtomicBool>,
     stalls: Arc<AtomicBool>,
+    cut: Arc<AtomicBool>,
 }
 
 impl Cable {
     /// From now on bytes vanish, and nobody is told.
     pub(crate) fn swallow(&self) {
         self.swallows.store(true, Ordering::SeqCst);
+    }
+
+    /// It ends with the next bytes that go over it.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
     }
 
     /// From now on bytes are not taken.

@@ -16,6 +16,10 @@ pub(super) struct Entry {
     pub(super) session: Option<Session>,
     /// All messages that came were read.
     pub(super) is_drained: bool,
+    /// The other end may have sent something on it that was not read.
+    pub(super) may_lose: bool,
+    /// What comes on it is not read, for what was sent before is lost.
+    pub(super) is_cut: bool,
     /// When it is cut.
     pub(super) deadline: Option<Instant>,
 }
@@ -47,6 +51,8 @@ pub(crate) struct View {
     pub(crate) may_read: bool,
     /// Nothing more is to be sent on it.
     pub(crate) is_retiring: bool,
+    /// It is to end at once.
+    pub(crate) is_cut: bool,
     /// It is to be cut then.
     pub(crate) deadline: Option<Instant>,
 }
@@ -61,6 +67,8 @@ impl Entry {
             instance: 0,
             session: None,
             is_drained: false,
+            may_lose: false,
+            is_cut: false,
             deadline: None,
         }
     }

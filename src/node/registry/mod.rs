@@ -179,6 +179,7 @@ impl Registry {
         record.writer = record.writer.filter(|_| !is_new).or(Some(key));
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.stage = Stage::Open;
+            entry.may_lose = true;
             entry.session = Some(session);
         }
         if let Some(loser) = retire {
@@ -215,6 +216,21 @@ impl Registry {
     pub(crate) fn drained(&mut self, key: Key) {
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.is_drained = true;
+            entry.may_lose = false;
+        }
+    }
+
+    /// The other end of a connection that came is told that it is wanted: it may send from now on.
+    pub(crate) fn answered(&mut self, key: Key) {
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.may_lose = true;
+        }
+    }
+
+    /// The other end does not want the connection: it has sent nothing.
+    pub(crate) fn rejected(&mut self, key: Key) {
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.may_lose = false;
         }
     }
 
@@ -232,20 +248,14 @@ impl Registry {
             record.connections.retain(|other| *other != key);
         }
         let current = self.peers.get(&id).and_then(|record| record.session);
-        if entry.session.is_some() && entry.session == current {
-            let others = self.of(&id).filter(|(_, other)| other.session == current);
-            let others: Vec<(Key, Stage)> =
-                others.map(|(other, entry)| (other, entry.stage)).collect();
-            if others.is_empty() {
-                closed.down = current.map(|session| (id, session));
-                if let Some(record) = self.peers.get_mut(&id) {
-                    record.session = None;
-                }
-            } else if entry.stage == Stage::Open {
-                let open = others
-                    .into_iter()
-                    .filter(|(_, stage)| *stage == Stage::Open);
-                closed.cut = open.map(|(other, _)| other).collect();
+        if entry.may_lose {
+            closed.cut = self.cut_beside(&entry, &id, current);
+        }
+        let is_of_session = |(_, other): (Key, &Entry)| other.session == current;
+        if entry.session.is_some() && entry.session == current && !self.of(&id).any(is_of_session) {
+            closed.down = current.map(|session| (id, session));
+            if let Some(record) = self.peers.get_mut(&id) {
+                record.session = None;
             }
         }
         self.choose_writer(&id);
@@ -261,6 +271,7 @@ impl Registry {
         Some(View {
             may_read: self.may_read(key, entry),
             is_retiring: entry.stage == Stage::Retiring,
+            is_cut: entry.is_cut,
             deadline: entry.deadline,
         })
     }
@@ -335,6 +346,22 @@ impl Registry {
         }
     }
 
+    /// Something may have been lost on a connection: what was sent after it, on others, is not read.
+    fn cut_beside(&mut self, lost: &Entry, id: &PeerId, current: Option<Session>) -> Vec<Key> {
+        let session = lost.session.or(current);
+        let is_beside = |(_, other): &(Key, &Entry)| {
+            let is_crossing = other.direction != lost.direction && other.instance == lost.instance;
+            other.session.is_some() && other.session == session && is_crossing
+        };
+        let beside: Vec<Key> = self.of(id).filter(is_beside).map(|(key, _)| key).collect();
+        for key in &beside {
+            if let Some(entry) = self.connections.get_mut(key) {
+                entry.is_cut = true;
+            }
+        }
+        beside
+    }
+
     /// The writer stays as long as it can: then nothing is sent on the loser after the winner. Without
     /// another, one that is to end takes what waited before.
     fn choose_writer(&mut self, id: &PeerId) {
@@ -358,7 +385,7 @@ impl Registry {
     /// Messages are read from a connection only when those that were sent before on others of the same
     /// peer have been.
     fn may_read(&self, key: Key, entry: &Entry) -> bool {
-        let Some((session, id)) = entry.session.zip(entry.peer) else {
+        let Some((session, id)) = entry.session.zip(entry.peer).filter(|_| !entry.is_cut) else {
             return false;
         };
         self.of(&id).all(|(other, before)| {

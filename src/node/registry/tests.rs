@@ -152,6 +152,35 @@ fn a_connection_that_is_lost_beside_another_ends_both() {
 }
 
 #[test]
+fn a_loser_that_was_retired_and_not_read_to_its_end_ends_the_winner_unread() {
+    let mut registry = registry(LARGE);
+    let loser = opened(&mut registry, Direction::Outbound, SMALL);
+    let winner = opened(&mut registry, Direction::Inbound, SMALL);
+    assert_eq!(registry.close(loser).cut, [winner]);
+    assert!(!may_read(&registry, winner) && registry.view(winner).unwrap().is_cut);
+}
+
+#[test]
+fn a_handshake_that_is_lost_after_the_answer_ends_the_connection_beside_it() {
+    for is_answered in [false, true] {
+        for is_rejected in [false, true] {
+            let mut registry = registry(SMALL);
+            let winner = opened(&mut registry, Direction::Outbound, LARGE);
+            let loser = entered(&mut registry, Direction::Inbound, LARGE);
+            if is_answered {
+                registry.answered(loser);
+            }
+            if is_rejected {
+                registry.rejected(loser);
+            }
+            let is_lost = is_answered && !is_rejected;
+            assert_eq!(registry.close(loser).cut.is_empty(), !is_lost);
+            assert_eq!(may_read(&registry, winner), !is_lost);
+        }
+    }
+}
+
+#[test]
 fn of_too_many_that_say_nothing_the_oldest_gives_way() {
     let mut registry = registry(SMALL);
     let (first, none) = registry.arrive(None);
