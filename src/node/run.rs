@@ -1,7 +1,9 @@
 //! From a connection to a peer, and the peer's whole life: one path for both directions.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +31,9 @@ use crate::transport::{self, Endpoint, Established, Incoming, TransportError};
 
 /// What a message that cannot be decoded counts, of 100 points.
 const UNDECODABLE: u32 = 10;
+
+/// So many notices of a peer are heard before others have their turn: nothing in them waits.
+const NOTICES_AT_ONCE: usize = 16;
 
 /// How long a node that is refused may take to hear why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -318,7 +323,12 @@ async fn write_messages<A: App>(link: &Link<A>, mut sender: RawSender) {
 }
 
 async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: RawReceiver) {
+    let mut heard = 0_usize;
     while let Ok(Some(message)) = receiver.recv().await {
+        heard = heard.wrapping_add(1);
+        if heard.is_multiple_of(NOTICES_AT_ONCE) {
+            take_turns().await;
+        }
         match Notice::decode(&message) {
             Some(Notice::Bye) => shared.retire(link.key, false),
             Some(notice) => hear(shared, link, notice),
@@ -330,6 +340,19 @@ async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: 
     }
     shared.retire(link.key, false);
     link.set_over();
+}
+
+/// Lets others have their turn.
+async fn take_turns() {
+    let mut had_theirs = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut had_theirs, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What another node tells this one.
