@@ -72,6 +72,7 @@ enum Heard<S: Service> {
 }
 
 /// A request, but for its value.
+#[derive(Clone, Copy)]
 struct Call {
     id: u64,
     key: Option<u128>,
