@@ -11,7 +11,7 @@ use event_listener::listener;
 use futures_util::future::{AbortHandle, Abortable, Either, join5, select};
 
 use super::app::App;
-use super::book::BAN;
+use super::book::{BAN, owner};
 use super::discovery;
 use super::error::{DialError, HandshakeError};
 use super::identity::PeerId;
@@ -75,9 +75,9 @@ pub(super) async fn accept_all<A: App>(shared: Arc<Shared<A>>, mut listener: tra
 
 /// A connection that a listener accepted.
 fn accept<A: App>(shared: &Arc<Shared<A>>, incoming: Incoming) {
-    let peer = incoming.info().peer.clone();
-    let address = peer.as_ref().and_then(Endpoint::host);
-    welcome(shared, address, incoming.handshake());
+    let host = incoming.info().peer.as_ref().and_then(Endpoint::host);
+    let address = host.map(owner);
+    welcome(shared, address.as_deref(), incoming.handshake());
 }
 
 /// The whole of a connection that came, in a task of its own; false if the node has stopped.
