@@ -113,9 +113,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(urls: &[&str], stalls: bool) -> Result<(), Box<dyn Error>> {
     let is_secure = |url: &&str| url.starts_with("wss:") || url.starts_with("tls:");
-    let (transport, fingerprint) = match urls.iter().any(is_secure) {
-        true => certified()?,
-        false => (TransportConfig::default(), None),
+    let (transport, fingerprint) = if urls.iter().any(is_secure) {
+        certified()?
+    } else {
+        (TransportConfig::default(), None)
     };
     let mut listener = Listener::new(Config::default(), transport);
     for url in urls {

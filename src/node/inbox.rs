@@ -160,6 +160,8 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use futures::FutureExt;
 
     use super::*;
@@ -168,8 +170,11 @@ mod tests {
         inbox.put(value, size, share).now_or_never().is_some()
     }
 
-    fn take(inbox: &Inbox<u8>) -> Option<Option<u8>> {
-        inbox.take().now_or_never()
+    fn take(inbox: &Inbox<u8>) -> Poll<Option<u8>> {
+        inbox
+            .take()
+            .now_or_never()
+            .map_or(Poll::Pending, Poll::Ready)
     }
 
     #[test]
@@ -187,14 +192,14 @@ mod tests {
         assert!(!put(&inbox, 3, 1, &one), "two messages");
         assert!(put(&inbox, 4, 99, &other), "one may be larger");
         assert!(!put(&inbox, 5, 1, &other), "ten bytes");
-        assert_eq!(take(&inbox), Some(Some(1)));
+        assert_eq!(take(&inbox), Poll::Ready(Some(1)));
         assert!(!put(&inbox, 6, 2, &one), "eleven bytes");
         assert!(put(&inbox, 6, 1, &one));
         assert_eq!(
-            [2, 4, 6].map(|_| take(&inbox).unwrap()),
-            [2, 4, 6].map(Some)
+            [2, 4, 6].map(|_| take(&inbox)),
+            [2, 4, 6].map(|value| Poll::Ready(Some(value)))
         );
-        assert_eq!(take(&inbox), None);
+        assert_eq!(take(&inbox), Poll::Pending);
     }
 
     #[test]
@@ -211,7 +216,7 @@ mod tests {
         assert!(put(&inbox, 1, 1, &share));
         let mut waits = Box::pin(inbox.put(2, 1, &share));
         assert!(waits.as_mut().now_or_never().is_none());
-        take(&inbox);
+        assert!(take(&inbox).is_ready());
         assert!(waits.as_mut().now_or_never().is_some());
     }
 
@@ -246,7 +251,7 @@ mod tests {
         );
         put(&inbox, 1, 1, &Arc::default());
         inbox.close();
-        assert_eq!(take(&inbox), Some(Some(1)));
-        assert_eq!(take(&inbox), Some(None));
+        assert_eq!(take(&inbox), Poll::Ready(Some(1)));
+        assert_eq!(take(&inbox), Poll::Ready(None));
     }
 }

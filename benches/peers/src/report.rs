@@ -2,8 +2,8 @@
 
 use crate::measure::{Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE};
 use crate::ours;
-use crate::requirements::{CROWD, LOAD_SIZE, size_name};
 use crate::requests::{self, IN_FLIGHT};
+use crate::requirements::{CROWD, LOAD_SIZE, size_name};
 use crate::results::{Key, Metric, Results};
 use crate::run::LONG_FAT_PIPE_SECONDS;
 use crate::sessions::{self, AT_ONCE};
@@ -124,7 +124,14 @@ pub fn requests(results: &Results) {
     );
     table.row(
         "",
-        ["1 in flight", "×", "64 in flight", "×", "1,024 in flight", "×"],
+        [
+            "1 in flight",
+            "×",
+            "64 in flight",
+            "×",
+            "1,024 in flight",
+            "×",
+        ],
     );
     for asking in requests::table() {
         let key = |name, in_flight| Key::new(Metric::Requests, name, ROUND_TRIP_SIZE, in_flight);

@@ -92,10 +92,7 @@ impl Side for Calls {
         let stream = self.0.dial(address).await?;
         let link = Link::over(ours::connection(stream, sessionwire::Role::Dialer));
         let config = ClientConfig::default().calls_at_once(LIMIT);
-        Ok((
-            Asks(Client::with_config(&link, &config)),
-            Box::new(()),
-        ))
+        Ok((Asks(Client::with_config(&link, &config)), Box::new(())))
     }
 
     async fn answer(&self, listener: TcpListener) -> Result<Keep> {
@@ -104,7 +101,10 @@ impl Side for Calls {
         let limits = CallLimits::default().calls_at_once(LIMIT);
         let limits = ServiceLimits::default().calls(limits);
         let router = Router::new().on_service_with(Echo, limits);
-        let serving = self.0.runtime.spawn(async move { router.serve(&connection).await });
+        let serving = self
+            .0
+            .runtime
+            .spawn(async move { router.serve(&connection).await });
         Ok(Box::new(serving))
     }
 }

@@ -6,8 +6,8 @@ use crate::calls;
 use crate::heap;
 use crate::measure::{Bulk, Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE, RoundTrips, Samples};
 use crate::peer::Result;
-use crate::requirements::{CROWD, LOAD_SIZE};
 use crate::requests::{self, IN_FLIGHT};
+use crate::requirements::{CROWD, LOAD_SIZE};
 use crate::results::{Key, Metric, Results};
 use crate::sessions::{self, AT_ONCE};
 

@@ -267,7 +267,7 @@ mod tests {
         let (mut outbox, offers) = filled(slow);
         assert_eq!(offers[3], Offer::Shed);
         let start = outbox.full_since.unwrap();
-        let almost = start + SECOND - Duration::from_nanos(1);
+        let almost = start + Duration::from_nanos(999_999_999);
         let mut offer = |now| outbox.offer(Class::Data, &message(9, 10), slow, now);
         assert_eq!(offer(almost), Offer::Shed);
         assert_eq!(offer(start + SECOND), Offer::Overflow);
