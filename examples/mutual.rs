@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["listen", url, name] => {
-            let mut listener = sessionwire::listen(url).await?;
+            let mut listener = sessionwire::listen(*url).await?;
             println!("listening on {}", listener.endpoint());
             loop {
                 let connection = listener.accept().await?;

@@ -286,7 +286,17 @@ impl Connection {
 
     /// Takes one of `most` places for work of a kind on this connection, if one is free.
     pub(crate) fn occupy(&self, kind: &'static str, most: usize) -> Option<Place> {
-        Place::take(&self.shared.places, kind, most)
+        self.occupy_some(kind, 1, most)
+    }
+
+    /// Takes `count` of `most` places at once.
+    pub(crate) fn occupy_some(
+        &self,
+        kind: &'static str,
+        count: usize,
+        most: usize,
+    ) -> Option<Place> {
+        Place::take(&self.shared.places, kind, count, most)
     }
 
     /// Ends the connection at once; the peer is told `code` and `reason` (at most 128 bytes of it).

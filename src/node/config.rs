@@ -187,7 +187,8 @@ impl NodeConfig {
         self
     }
 
-    /// Of those that dialed this node, how many may have come from one IP address. Default 16.
+    /// Of those that dialed this node, how many may have come from one IP address; all
+    /// IPv6 addresses of a /64 are one. Default 16.
     #[must_use]
     pub fn per_address(mut self, peers: usize) -> Self {
         self.per_address = peers;
@@ -210,7 +211,8 @@ impl NodeConfig {
     }
 
     /// What may wait to be received from one peer: messages and bytes. Default 64 and 256 KiB; one
-    /// message may be larger. Beyond that the peer waits.
+    /// message may be larger. Beyond that the peer waits; as do all when what peers left that have gone
+    /// fills the room of all peers that there may be.
     #[must_use]
     pub fn inbox(mut self, messages: usize, bytes: usize) -> Self {
         (self.inbox_messages, self.inbox_bytes) = (messages.max(1), bytes);

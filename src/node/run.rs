@@ -1,7 +1,9 @@
 //! From a connection to a peer, and the peer's whole life: one path for both directions.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use event_listener::listener;
 use futures_util::future::{AbortHandle, Abortable, Either, join5, select};
 
 use super::app::App;
-use super::book::BAN;
+use super::book::{BAN, owner};
 use super::discovery;
 use super::error::{DialError, HandshakeError};
 use super::identity::PeerId;
@@ -29,6 +31,9 @@ use crate::transport::{self, Endpoint, Established, Incoming, TransportError};
 
 /// What a message that cannot be decoded counts, of 100 points.
 const UNDECODABLE: u32 = 10;
+
+/// So many notices of a peer are heard before others have their turn: nothing in them waits.
+const NOTICES_AT_ONCE: usize = 16;
 
 /// How long a node that is refused may take to hear why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -70,9 +75,9 @@ pub(super) async fn accept_all<A: App>(shared: Arc<Shared<A>>, mut listener: tra
 
 /// A connection that a listener accepted.
 fn accept<A: App>(shared: &Arc<Shared<A>>, incoming: Incoming) {
-    let peer = incoming.info().peer.clone();
-    let address = peer.as_ref().and_then(Endpoint::host);
-    welcome(shared, address, incoming.handshake());
+    let host = incoming.info().peer.as_ref().and_then(Endpoint::host);
+    let address = host.map(owner);
+    welcome(shared, address.as_deref(), incoming.handshake());
 }
 
 /// The whole of a connection that came, in a task of its own; false if the node has stopped.
@@ -318,16 +323,23 @@ async fn write_messages<A: App>(link: &Link<A>, mut sender: RawSender) {
 }
 
 async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: RawReceiver) {
+    let mut heard = 0_usize;
     loop {
         match receiver.recv().await {
-            Ok(Some(message)) => match Notice::decode(&message) {
-                Some(Notice::Bye) => shared.released(link.key),
-                Some(notice) => hear(shared, link, notice),
-                None => {
-                    shared.misbehaved(&link.peer.id(), BAN);
-                    link.cut(Code::PROTOCOL_ERROR, "no notice of a node");
+            Ok(Some(message)) => {
+                heard = heard.wrapping_add(1);
+                if heard.is_multiple_of(NOTICES_AT_ONCE) {
+                    take_turns().await;
                 }
-            },
+                match Notice::decode(&message) {
+                    Some(Notice::Bye) => shared.released(link.key),
+                    Some(notice) => hear(shared, link, notice),
+                    None => {
+                        shared.misbehaved(&link.peer.id(), BAN);
+                        link.cut(Code::PROTOCOL_ERROR, "no notice of a node");
+                    }
+                }
+            }
             Ok(None) => {
                 shared.released(link.key);
                 break;
@@ -339,6 +351,19 @@ async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: 
         }
     }
     link.set_over();
+}
+
+/// Lets others have their turn.
+async fn take_turns() {
+    let mut had_theirs = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut had_theirs, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What another node tells this one.

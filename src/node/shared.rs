@@ -95,6 +95,8 @@ impl<A: App> Shared<A> {
             messages: config.inbox_messages,
             bytes: config.inbox_bytes,
         };
+        let peers = config.inbound.saturating_add(config.outbound);
+        let longest = config.connection.max_message_size as usize;
         Self {
             id,
             network,
@@ -102,7 +104,7 @@ impl<A: App> Shared<A> {
             app,
             config,
             runtime,
-            inbox: Inbox::new(inbox),
+            inbox: Inbox::new(inbox, peers, longest),
             departure: Event::new(),
             booked: Event::new(),
             stocked: Event::new(),

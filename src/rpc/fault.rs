@@ -70,6 +70,8 @@ impl Fault {
     pub fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
         let mut reason: String = reason.into();
         reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        // It may quote a peer at length.
+        reason.shrink_to_fit();
         Self { kind, reason }
     }
 
@@ -205,6 +207,17 @@ mod tests {
         assert_eq!(fault.reason().len(), 512);
         let fault = Fault::refused(format!("x{}", "é".repeat(300)));
         assert_eq!(fault.reason().len(), 511);
+    }
+
+    #[test]
+    fn a_reason_that_was_cut_keeps_no_memory() {
+        let fault = Fault::take(&[vec![0], vec![255; 1024 * 1024]].concat()).unwrap();
+        assert_eq!(fault.reason().len(), 510);
+        assert!(
+            fault.reason.capacity() < 1024,
+            "{}",
+            fault.reason.capacity()
+        );
     }
 
     #[test]

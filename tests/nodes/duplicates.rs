@@ -9,6 +9,7 @@ use sessionwire::runtime::Runtime;
 
 use sessionwire::transport::pipe;
 
+use super::impostor::{Impostor, hello};
 use super::stage::{SECOND, Say, Stage, Talk, id, received, told};
 
 const MESSAGES: u64 = 20;
@@ -291,4 +292,20 @@ fn a_living_connection_does_not_give_way_to_whoever_has_the_same_id() {
     let (events, dialed) = dialed_again(false);
     assert!(!dialed);
     assert_eq!(events, ["peers []", "up 1"]);
+}
+
+/// Each of them has the node ask the peer whether it lives, and a peer that is asked too often thinks that
+/// it is under attack.
+#[test]
+fn a_thousand_impostors_do_not_cut_a_peer_off() {
+    let stage = Stage::default();
+    let (one, other) = (stage.node(1), stage.node(2));
+    let peer = stage.connect(&one, &other);
+    for _ in 0..1000 {
+        let mut impostor = Impostor::mute(&stage, &other);
+        impostor.say(hello(id(1), &[]));
+        assert_eq!(impostor.hear().expect("a word")[..2], [1, 9], "a duplicate");
+    }
+    assert!(one.peer(&id(2)).is_some() && other.peer(&id(1)).is_some());
+    drop(peer);
 }

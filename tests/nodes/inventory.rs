@@ -161,3 +161,34 @@ fn what_is_not_there_any_more_is_asked_for_elsewhere_at_once() {
     stage.clock.run_until_stalled();
     assert_eq!(came(&other), [7]);
 }
+
+#[test]
+fn a_flood_of_notices_leaves_other_tasks_their_turns() {
+    const NOTICES: u64 = 1000;
+    let stage = Stage::default();
+    let node = stage.node(1);
+    let mut flood = Impostor::peer(&stage, &node, id(2));
+    let peer = node.peer(&id(2)).expect("a peer");
+    for number in 0..NOTICES {
+        let mut announce = vec![1];
+        announce.extend([0; 24]);
+        announce.extend(number.to_le_bytes());
+        let sent = poll_once(flood.node.send(announce.into()));
+        assert!(sent.is_ready(), "there is room");
+    }
+    let seen = stage.task(async move {
+        let mut seen = vec![0];
+        futures::future::poll_fn(move |context| {
+            seen.push(peer.statistics().announced);
+            context.waker().wake_by_ref();
+            if seen.last() == Some(&NOTICES) {
+                return std::task::Poll::Ready(std::mem::take(&mut seen));
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    });
+    let seen = seen.output().expect("all notices are heard");
+    let most = seen.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(most <= Some(64), "{most:?} notices at once");
+}

@@ -13,6 +13,7 @@ use sessionwire::node::{
 };
 use sessionwire::transport::pharos;
 
+use super::impostor::{Impostor, hello};
 use super::stage::{SECOND, Say, Stage, Talk, id, network, poll_once, received, told};
 
 /// A node in the middle, and so many others that dialed it.
@@ -410,4 +411,28 @@ fn everything_else_goes_on_over_the_same_connection() {
     assert_eq!(stage.run(ask(peer)), Some(42));
     let back = other.peer(&id(1)).expect("a peer");
     assert_eq!(stage.run(ask(back)), Some(42), "whoever dialed");
+}
+
+/// What a peer left in the inbox is not its own any more when it comes back, or another in its place.
+#[test]
+fn peers_that_come_and_go_do_not_fill_the_inbox_beyond_its_bound() {
+    let stage = Stage::default();
+    let config = NodeConfig::default().inbound(2).outbound(1).inbox(4, 1024);
+    let node = stage.node_with(1, Talk::default(), config);
+    for number in 2..20 {
+        let mut peer = Impostor::mute(&stage, &node);
+        peer.say(hello(id(number), &[]));
+        if peer.hear().expect("a word")[0] != 0 {
+            continue;
+        }
+        peer.say(vec![2]);
+        for _ in 0..4 {
+            peer.send(vec![0, 0, number]);
+        }
+    }
+    stage.advance(30 * SECOND);
+    assert_eq!(received(&node).len(), 3 * 4, "as much as all peers at once");
+    let mut peer = Impostor::peer(&stage, &node, id(99));
+    peer.send(vec![0, 0, 99]);
+    assert_eq!(received(&node), [(id(99), Say::Data(99))]);
 }

@@ -107,6 +107,18 @@ pub(super) fn seen_at(endpoint: Endpoint, machine: Option<&Endpoint>) -> Endpoin
     text.parse().unwrap_or(endpoint)
 }
 
+/// Whoever has an address, as far as places go: a single machine may have all IPv6 addresses of a /64.
+pub(in crate::node) fn owner(address: &str) -> String {
+    match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V6(ip)) => {
+            let [one, two, three, four, ..] = ip.segments();
+            Ipv6Addr::new(one, two, three, four, 0, 0, 0, 0).to_string()
+        }
+        Ok(IpAddr::V4(ip)) => ip.to_string(),
+        Err(_) => address.to_owned(),
+    }
+}
+
 fn group_of_v4(ip: Ipv4Addr) -> Group {
     let [first, second, ..] = ip.octets();
     Group::V4([first, second])
@@ -180,6 +192,17 @@ fn of_name(host: &str) -> Location {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_ipv6_addresses_of_a_64_are_of_one_owner() {
+        let [one, same, next] = ["2001:db8:1:2::3", "2001:db8:1:2:ffff::", "2001:db8:1:3::3"];
+        assert_eq!(owner(one), owner(same));
+        assert_ne!(owner(one), owner(next));
+        let [v4, mapped, other] = ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"];
+        assert_eq!(owner(v4), owner(mapped));
+        assert_ne!(owner(mapped), owner(other));
+        assert_eq!(owner("a.name"), "a.name");
+    }
 
     fn location(text: &str) -> Location {
         Location::of(&text.parse().unwrap())

@@ -19,6 +19,7 @@
 //! 4,096 addresses that misbehaved. A full book of IPv4 addresses takes 2.2 MB.
 
 pub use self::config::BookConfig;
+pub(super) use self::location::owner;
 pub use self::machine::{BAN, Book, BookAction, Breach, DialFailure, MOST_ADDRESSES, Purpose};
 pub use self::snapshot::{LARGEST_SNAPSHOT, SnapshotError};
 pub use self::store::{FileStore, Store, open, save};

@@ -173,8 +173,14 @@ impl Outbox {
 
     fn has_room(&self, length: usize) -> bool {
         let (messages, bytes) = self.waiting();
-        messages == 0
-            || messages < self.limits.messages && bytes.saturating_add(length) <= self.limits.bytes
+        self.limits.have_room(messages, bytes, length)
+    }
+}
+
+impl Limits {
+    /// Whether one more fits. Where nothing is, anything does.
+    pub(crate) fn have_room(&self, messages: usize, bytes: usize, length: usize) -> bool {
+        messages == 0 || messages < self.messages && bytes.saturating_add(length) <= self.bytes
     }
 }
 

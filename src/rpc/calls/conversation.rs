@@ -1,5 +1,6 @@
 //! The service's side of the calls of one client over one connection: one task.
 
+use std::any::type_name;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,7 +13,7 @@ use super::message::{Asked, Malformed, put_answer, put_fault, put_welcome};
 use super::running::Running;
 use super::serve::{Answer, Outcome, Request, Server, guarded};
 use crate::codec::{self, CodecError, MaxMessageSize};
-use crate::mux::{ChannelError, Code, Connection, RawChannel, RawReceiver, RawSender};
+use crate::mux::{ChannelError, Code, Connection, Place, RawChannel, RawReceiver, RawSender};
 use crate::rpc::fault::{Fault, FaultKind};
 use crate::rpc::service::{Caller, Service};
 use crate::runtime::{Instant, SharedRuntime};
@@ -64,10 +65,23 @@ enum Heard<S: Service> {
         id: u64,
         milliseconds: u32,
         key: Option<u128>,
+        length: usize,
         request: Result<Request<S>, CodecError>,
     },
     Cancel(u64),
 }
+
+/// A request, but for its value.
+#[derive(Clone, Copy)]
+struct Call {
+    id: u64,
+    key: Option<u128>,
+    length: usize,
+    deadline: Instant,
+}
+
+/// Requests of up to so many bytes are bounded by their number alone.
+const SMALL: usize = 4 * 1024;
 
 /// So many outcomes are gathered before they are sent.
 const GATHERED: usize = 64;
@@ -243,6 +257,7 @@ impl<S: Service> Conversation<S> {
                 id,
                 milliseconds,
                 key,
+                length,
                 request,
             } => {
                 if id <= self.last_id {
@@ -251,7 +266,13 @@ impl<S: Service> Conversation<S> {
                 self.last_id = id;
                 let time = Duration::from_millis(milliseconds.into());
                 let deadline = now + time.min(self.server.limits.longest_deadline);
-                self.begin(id, key, request, deadline, context);
+                let call = Call {
+                    id,
+                    key,
+                    length,
+                    deadline,
+                };
+                self.begin(call, request, context);
                 Ok(())
             }
         }
@@ -260,12 +281,16 @@ impl<S: Service> Conversation<S> {
     /// Begins a call; most are finished at once.
     fn begin(
         &mut self,
-        id: u64,
-        key: Option<u128>,
+        call: Call,
         request: Result<Request<S>, CodecError>,
-        deadline: Instant,
         context: &mut Context<'_>,
     ) {
+        let Call {
+            id,
+            key,
+            length,
+            deadline,
+        } = call;
         if self.is_full() {
             let fault = Fault::new(FaultKind::Busy, "too many calls at once");
             return self.finished.push_back((id, Err(fault)));
@@ -277,8 +302,12 @@ impl<S: Service> Conversation<S> {
                 return self.finished.push_back((id, Err(fault)));
             }
         };
+        let place = match self.make_place(length) {
+            Ok(place) => place,
+            Err(fault) => return self.finished.push_back((id, Err(fault))),
+        };
         let caller = Caller::new(Arc::clone(&self.connection), deadline);
-        let handle = || self.server.handle(caller, request);
+        let handle = || self.server.handle(caller, request, place);
         let mut handler = match (key, &self.client) {
             (Some(key), Some(client)) => {
                 let max = self.max;
@@ -286,6 +315,7 @@ impl<S: Service> Conversation<S> {
                     id,
                     key,
                     deadline,
+                    request: length,
                     max,
                 };
                 client.begin::<S>(terms, handle, context)
@@ -296,6 +326,22 @@ impl<S: Service> Conversation<S> {
             return self.finished.push_back((id, outcome));
         }
         self.running.push(id, handler, deadline);
+    }
+
+    /// A request that is large takes as many places as it has bytes.
+    fn make_place(&self, length: usize) -> Result<Option<Place>, Fault> {
+        if length <= SMALL {
+            return Ok(None);
+        }
+        let most = self.server.limits.request_bytes;
+        let kind = type_name::<S::Interface>();
+        let place = self.connection.occupy_some(kind, length, most.max(length));
+        let place = place.ok_or_else(|| {
+            let reason =
+                format!("requests of {most} bytes are worked on, which is `request_bytes`");
+            Fault::new(FaultKind::Busy, reason)
+        });
+        place.map(Some)
     }
 
     fn welcome(&mut self) -> Result<(), End> {
@@ -355,6 +401,7 @@ fn hear<S: Service>(message: &[u8], max: MaxMessageSize) -> Result<Heard<S>, Mal
             id,
             milliseconds,
             key,
+            length: body.len(),
             request: guarded(|| codec::decode(body, max)),
         },
     })

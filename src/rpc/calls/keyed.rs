@@ -51,6 +51,8 @@ pub(super) struct Terms {
     pub(super) id: u64,
     pub(super) key: u128,
     pub(super) deadline: Instant,
+    /// How long the request is.
+    pub(super) request: usize,
     /// The longest message that the answer may be.
     pub(super) max: MaxMessageSize,
 }
@@ -90,11 +92,14 @@ impl Present {
         handle: impl FnOnce() -> Handler<Outcome<S>>,
         context: &mut Context<'_>,
     ) -> Handler<Outcome<S>> {
-        let (now, Terms { id, key, .. }) = (self.runtime.now(), terms);
+        let Terms {
+            id, key, request, ..
+        } = terms;
+        let now = self.runtime.now();
         let begun = self
             .keyed
             .window()
-            .begin(now, self.client, id, key, Arc::default);
+            .begin(now, self.client, id, key, request, Arc::default);
         let running = match begun {
             Begin::Wait(running) => running,
             Begin::Run(running) => {

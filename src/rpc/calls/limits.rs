@@ -14,6 +14,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct CallLimits {
     pub(super) calls_at_once: u32,
+    pub(super) request_bytes: usize,
     pub(super) longest_deadline: Duration,
     pub(super) keys_per_client: usize,
     pub(super) key_memory: usize,
@@ -25,6 +26,7 @@ impl Default for CallLimits {
     fn default() -> Self {
         Self {
             calls_at_once: 256,
+            request_bytes: 64 * 1024 * 1024,
             longest_deadline: Duration::from_mins(5),
             keys_per_client: 10_000,
             key_memory: 64 * 1024 * 1024,
@@ -46,6 +48,16 @@ impl CallLimits {
         self
     }
 
+    /// The bytes of requests that are worked on at once over one connection, those of up to 4 KiB not
+    /// counting. Default 64 MiB; one request of any size is worked on where there are no others.
+    ///
+    /// A request beyond it is answered with [`FaultKind::Busy`](crate::rpc::FaultKind::Busy).
+    #[must_use]
+    pub fn request_bytes(mut self, bytes: usize) -> Self {
+        self.request_bytes = bytes;
+        self
+    }
+
     /// The longest that a call is worked on, whatever the caller wants. Default 5 minutes, at most
     /// a day.
     #[must_use]
@@ -64,8 +76,8 @@ impl CallLimits {
         self
     }
 
-    /// The bytes that all remembered answers of idempotent calls may take, each key counting 256 and each
-    /// client 1,024 more. Default 64 MiB.
+    /// The bytes that all remembered answers of idempotent calls may take, and the requests of those that
+    /// run; each key counts 256 and each client 1,024 more. Default 64 MiB.
     #[must_use]
     pub fn key_memory(mut self, bytes: usize) -> Self {
         self.key_memory = bytes;

@@ -12,7 +12,7 @@ use super::conversation::Conversation;
 use super::keyed::Keyed;
 use super::limits::CallLimits;
 use crate::codec::CodecError;
-use crate::mux::{Code, IncomingChannel, Router};
+use crate::mux::{Code, IncomingChannel, Place, Router};
 use crate::rpc::fault::{Fault, FaultKind};
 use crate::rpc::interface::Interface;
 use crate::rpc::service::{Caller, Service};
@@ -71,9 +71,14 @@ impl<S: Service> Server<S> {
         self: &Arc<Self>,
         caller: Caller,
         request: Request<S>,
+        place: Option<Place>,
     ) -> Handler<Outcome<S>> {
         let service = Arc::clone(&self.service);
-        let handled = AssertUnwindSafe(async move { service.call(caller, request).await });
+        let handled = AssertUnwindSafe(async move {
+            // For as long as the request may be there.
+            let _place = place;
+            service.call(caller, request).await
+        });
         Box::pin(handled.catch_unwind().map(|result| match result {
             Ok(Ok(response)) => Ok(Answer::Value(response)),
             Ok(Err(fault)) => Err(fault),

@@ -20,8 +20,8 @@ use super::doorbell::Doorbell;
 use super::limits::TopicLimits;
 use super::outgoing::Outgoing;
 use super::source::{Follower, Next, Source, Step};
-use super::wire::{FromClient, FromServer, WireError};
-use crate::codec::{self, MaxMessageSize};
+use super::wire::{FromClient, FromServer, LONGEST_TOPIC, WireError};
+use crate::codec;
 use crate::mux::{ChannelError, Code, Connection, Place, RawReceiver, Router};
 use crate::rpc::fault::{Fault, FaultKind};
 use crate::rpc::interface::Interface;
@@ -230,6 +230,12 @@ impl<S: Service> Serving<S> {
     }
 
     fn subscribe(&mut self, id: u64, after: Option<Cursor>, credit: Option<u64>, topic: Bytes) {
+        let (length, longest) = (topic.len(), LONGEST_TOPIC.get());
+        if length > longest {
+            let reason = format!("the topic has {length} bytes, and {longest} are the most");
+            let fault = Fault::refused(reason);
+            return self.outgoing.push(&FromServer::Refused { id, fault });
+        }
         let most = self.limits.subscriptions;
         let kind = type_name::<(Served, S::Interface)>();
         let Some(place) = self.connection.occupy(kind, most) else {
@@ -351,8 +357,7 @@ async fn open<S: Service>(
 ) -> Result<Arc<Source>, Fault> {
     let runtime = Arc::clone(connection.runtime());
     let deciding = async move {
-        let max = MaxMessageSize::new(topic.len()).unwrap_or_default();
-        let topic = codec::decode(&topic, max.max(MaxMessageSize::default()))
+        let topic = codec::decode(&topic, LONGEST_TOPIC)
             .map_err(|error| Fault::new(FaultKind::Undecodable, error.to_string()))?;
         let now = connection.runtime().now();
         let caller = Caller::new(connection, now.checked_add(time).unwrap_or(now));

@@ -16,6 +16,7 @@ use super::options::SubscribeOptions;
 use super::pump;
 use super::serve::protocol;
 use super::shared::Shared;
+use super::wire::LONGEST_TOPIC;
 use crate::codec::{self, MaxMessageSize};
 use crate::rpc::client::Client;
 use crate::rpc::interface::Interface;
@@ -133,12 +134,6 @@ impl<I: Interface> Client<I> {
         }
     }
 }
-
-/// In bytes of encoding, so that a subscription fits in a message of any reasonable size.
-const LONGEST_TOPIC: MaxMessageSize = match MaxMessageSize::new(16 * 1024) {
-    Some(size) => size,
-    None => panic!("it is in range"),
-};
 
 impl Front {
     /// At most `most` subscriptions are on the wire.

@@ -5,8 +5,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::cursor::Cursor;
 use super::event::GapReason;
-use crate::codec::VarintError;
 use crate::codec::varint::{put_u64, take_u64};
+use crate::codec::{MaxMessageSize, VarintError};
 use crate::rpc::fault::{Fault, FaultError};
 
 /// What a client says.
@@ -78,6 +78,13 @@ pub(super) enum WireError {
     #[error("bytes behind the end of a message")]
     TrailingBytes,
 }
+
+/// In bytes of encoding: a subscription fits in a message of any reasonable size, and many that wait for
+/// the service's decision are little to hold.
+pub(super) const LONGEST_TOPIC: MaxMessageSize = match MaxMessageSize::new(16 * 1024) {
+    Some(size) => size,
+    None => panic!("it is in range"),
+};
 
 const SUBSCRIBE: u64 = 0;
 const CREDIT: u64 = 1;

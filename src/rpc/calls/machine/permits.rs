@@ -10,6 +10,8 @@ pub(super) struct Permits<W> {
     free: usize,
     /// By ticket, so in the order of asking.
     waiting: BTreeMap<u64, Waiting<W>>,
+    /// Of those that wait: there may be any number, and their times are up one after the other.
+    deadlines: BTreeSet<(Instant, u64)>,
     /// Tickets whose permit was not fetched yet.
     granted: BTreeSet<u64>,
     last_ticket: u64,
@@ -26,6 +28,7 @@ impl<W> Permits<W> {
         Self {
             free: permits.max(1),
             waiting: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             granted: BTreeSet::new(),
             last_ticket: 0,
         }
@@ -48,6 +51,8 @@ impl<W> Permits<W> {
             let caller = Some(caller());
             self.waiting
                 .insert(self.last_ticket, Waiting { deadline, caller });
+            let deadline = deadline.map(|deadline| (deadline, self.last_ticket));
+            self.deadlines.extend(deadline);
             return None;
         };
         if let Some(waiting) = self.waiting.get_mut(&number) {
@@ -66,7 +71,9 @@ impl<W> Permits<W> {
         if self.granted.remove(&ticket) {
             return self.release();
         }
-        self.waiting.remove(&ticket);
+        if let Some(waiting) = self.waiting.remove(&ticket) {
+            self.forget_deadline(ticket, &waiting);
+        }
         None
     }
 
@@ -76,6 +83,7 @@ impl<W> Permits<W> {
             self.free = self.free.saturating_add(1);
             return None;
         };
+        self.forget_deadline(ticket, &first);
         self.granted.insert(ticket);
         first.caller
     }
@@ -88,12 +96,51 @@ impl<W> Permits<W> {
 
     /// Ends the waiting of those whose time is up; answers when the next one's is.
     pub(super) fn time(&mut self, now: Instant, told: &mut Vec<W>) -> Option<Instant> {
-        let is_late = |_: &u64, waiting: &mut Waiting<W>| {
-            waiting.deadline.is_some_and(|deadline| deadline <= now)
+        while let Some((deadline, ticket)) = self.deadlines.first().copied() {
+            if deadline > now {
+                return Some(deadline);
+            }
+            self.deadlines.pop_first();
+            let late = self.waiting.remove(&ticket);
+            told.extend(late.and_then(|waiting| waiting.caller));
+        }
+        None
+    }
+
+    fn forget_deadline(&mut self, ticket: u64, waiting: &Waiting<W>) {
+        if let Some(deadline) = waiting.deadline {
+            self.deadlines.remove(&(deadline, ticket));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn those_who_wait_are_told_when_their_own_time_is_up() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut permits = Permits::new(1);
+        let ask = |permits: &mut Permits<u64>, seconds| {
+            let mut ticket = None;
+            let answer = permits.ask(&mut ticket, Some(at(seconds)), || seconds);
+            assert_eq!(answer.is_some(), ticket.is_none());
+            ticket
         };
-        let late = self.waiting.extract_if(.., is_late);
-        told.extend(late.filter_map(|(_, waiting)| waiting.caller));
-        let deadlines = self.waiting.values().filter_map(|waiting| waiting.deadline);
-        deadlines.min()
+        assert_eq!(ask(&mut permits, 9), None, "it has the permit");
+        let tickets = [5, 3, 4, 2, 6].map(|seconds| ask(&mut permits, seconds).unwrap());
+        assert_eq!(permits.release(), Some(5));
+        assert_eq!(permits.leave(tickets[1]), None);
+        let mut told = Vec::new();
+        assert_eq!(permits.time(at(1), &mut told), Some(at(2)));
+        assert_eq!(permits.time(at(2), &mut told), Some(at(4)));
+        assert_eq!(permits.time(at(5), &mut told), Some(at(6)));
+        assert_eq!(told, [2, 4]);
+        assert_eq!(permits.time(at(6), &mut told), None);
+        assert!(permits.waiting.is_empty() && permits.deadlines.is_empty());
     }
 }

@@ -174,6 +174,63 @@ fn one_call_more_than_the_limit_is_told_that_the_service_is_busy() {
     assert_eq!(*world.log.order.lock().unwrap(), [1, 2, 3, 4, 6]);
 }
 
+/// Otherwise so many calls of a megabyte are held for as long as their handlers wait, over as many
+/// channels as a connection has.
+#[test]
+fn requests_that_are_worked_on_are_bounded_in_bytes_over_a_whole_connection() {
+    let hold = |number| Ask::Hold(number, vec![7; 40 * 1024]);
+    let limits = CallLimits::default().request_bytes(90 * 1024);
+    let mut world = World::with(&ClientConfig::default(), limits);
+    world.connect();
+    let (mut one, mut other) = (Caller::greeted(&world), Caller::greeted(&world));
+    one.say(&world, request(1, 1000, &hold(1)));
+    other.say(&world, request(2, 1000, &hold(2)));
+    one.say(&world, request(3, 1000, &hold(3)));
+    assert_eq!(one.fault(&world), (3, FaultKind::Busy));
+    one.say(&world, request(4, 1000, &Ask::Wait(4)));
+    assert_eq!(
+        *world.log.order.lock().unwrap(),
+        [1, 2, 4],
+        "small ones go on"
+    );
+    other.say(&world, message(|buffer| put_cancel(buffer, 2)));
+    one.say(&world, request(5, 1000, &hold(5)));
+    assert_eq!(*world.log.order.lock().unwrap(), [1, 2, 4, 5]);
+}
+
+#[test]
+fn a_request_larger_than_the_limit_is_worked_on_alone() {
+    let limits = CallLimits::default().request_bytes(1);
+    let mut world = World::with(&ClientConfig::default(), limits);
+    world.connect();
+    let mut caller = Caller::greeted(&world);
+    for id in [1, 2] {
+        let ask = Ask::Hold(id, vec![7; 10_000]);
+        caller.say(&world, request(id, 1000, &ask));
+    }
+    assert_eq!(caller.fault(&world), (2, FaultKind::Busy));
+    assert_eq!(world.log.runs(1), 1);
+}
+
+/// A call with a key runs on when it is cancelled: that must not make room for more.
+#[test]
+fn a_client_that_cancels_its_idempotent_calls_runs_no_more_of_them() {
+    let limits = CallLimits::default().calls_at_once(2);
+    let mut world = World::with(&ClientConfig::default(), limits);
+    world.connect();
+    let mut caller = Caller::greeted(&world);
+    for id in 1..=3 {
+        let keyed = message(|buffer| {
+            put_request(buffer, id, 1000, Some(id.into()));
+            codec::encode(&Ask::Wait(id), buffer, MaxMessageSize::default()).unwrap();
+        });
+        caller.say(&world, keyed);
+        caller.say(&world, message(|buffer| put_cancel(buffer, id)));
+    }
+    assert_eq!(*world.log.order.lock().unwrap(), [1, 2]);
+    assert_eq!(caller.fault(&world), (3, FaultKind::Busy));
+}
+
 #[test]
 fn a_caller_that_reads_no_answers_is_read_no_further() {
     let mut world = World::new();

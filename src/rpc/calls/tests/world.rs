@@ -26,6 +26,8 @@ pub(super) enum Ask {
     Echo(u64),
     /// Is answered when the test says so.
     Wait(u64),
+    /// The same, of a request of some size.
+    Hold(u64, Vec<u8>),
     Panic,
     PanicLater,
     Refuse(String),
@@ -102,7 +104,7 @@ impl Service for Answering {
                 log.begin(number);
                 Ok(number.to_le_bytes().to_vec())
             }
-            Ask::Wait(number) => {
+            Ask::Wait(number) | Ask::Hold(number, _) => {
                 log.begin(number);
                 let mut watch = Watch(log, Some(number));
                 while !log.is_released.load(Ordering::SeqCst) {

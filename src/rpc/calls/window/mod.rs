@@ -48,8 +48,16 @@ struct Client<R> {
 
 #[derive(Debug)]
 enum Entry<R> {
-    Running { id: u64, call: R },
-    Finished { id: u64, answer: Remembered },
+    /// Its request takes so much memory.
+    Running {
+        id: u64,
+        call: R,
+        request: usize,
+    },
+    Finished {
+        id: u64,
+        answer: Remembered,
+    },
 }
 
 /// What to do with a call.
@@ -61,7 +69,7 @@ pub(super) enum Begin<R> {
     Answer(Remembered),
     /// It may have been run, and what came of it is not known any more.
     Forgotten,
-    /// There is no room to remember it.
+    /// There is no room to remember it, or too many run.
     Full,
 }
 
@@ -129,6 +137,7 @@ impl<R: Clone> Window<R> {
         client: u128,
         id: u64,
         key: u128,
+        request: usize,
         call: impl FnOnce() -> R,
     ) -> Begin<R> {
         self.time(now);
@@ -136,7 +145,9 @@ impl<R: Clone> Window<R> {
             return Begin::Full;
         };
         match known.keys.get_mut(&key) {
-            Some(Entry::Running { id: first, call }) => {
+            Some(Entry::Running {
+                id: first, call, ..
+            }) => {
                 *first = id.max(*first);
                 return Begin::Wait(call.clone());
             }
@@ -147,7 +158,8 @@ impl<R: Clone> Window<R> {
             None if id <= known.forgotten_up_to => return Begin::Forgotten,
             None => {}
         }
-        if self.running >= self.limits.keyed_at_once {
+        let is_busy = known.running >= self.limits.calls_at_once as usize;
+        if is_busy || self.running >= self.limits.keyed_at_once {
             return Begin::Full;
         }
         if known.keys.len() >= self.limits.keys_per_client {
@@ -156,19 +168,21 @@ impl<R: Clone> Window<R> {
             };
             self.evict(oldest);
         }
-        self.memory = self.memory.saturating_add(KEY);
+        let weight = request.saturating_add(KEY);
+        self.memory = self.memory.saturating_add(weight);
         self.make_room();
         let Some(known) = self.clients.get_mut(&client) else {
             return Begin::Full;
         };
         if self.memory > self.limits.key_memory {
-            self.memory = self.memory.saturating_sub(KEY);
+            self.memory = self.memory.saturating_sub(weight);
             return Begin::Full;
         }
         let call = call();
         let running = Entry::Running {
             id,
             call: call.clone(),
+            request,
         };
         known.keys.insert(key, running);
         known.running = known.running.saturating_add(1);
@@ -185,9 +199,10 @@ impl<R: Clone> Window<R> {
         let Some(entry) = known.keys.get_mut(&key) else {
             return;
         };
-        let Entry::Running { id, .. } = entry else {
+        let Entry::Running { id, request, .. } = entry else {
             return;
         };
+        self.memory = self.memory.saturating_sub(*request);
         self.memory = self.memory.saturating_add(weight(&answer));
         *entry = Entry::Finished { id: *id, answer };
         known.running = known.running.saturating_sub(1);

@@ -22,7 +22,7 @@ impl Desk {
     }
 
     fn begin(&mut self, id: u64, key: u128) -> Begin<u64> {
-        self.window.begin(self.now, CLIENT_ONE, id, key, || id)
+        self.window.begin(self.now, CLIENT_ONE, id, key, 0, || id)
     }
 
     fn finish(&mut self, key: u128, answer: Remembered) {
@@ -66,7 +66,7 @@ fn clients_have_their_own_keys() {
     desk.enter(CLIENT_ONE, 0);
     desk.enter(CLIENT_TWO, 0);
     desk.run(1, 7);
-    let begin = desk.window.begin(desk.now, CLIENT_TWO, 1, 7, || 2);
+    let begin = desk.window.begin(desk.now, CLIENT_TWO, 1, 7, 0, || 2);
     assert_eq!(begin, Begin::Run(2));
 }
 
@@ -134,6 +134,24 @@ fn no_more_run_at_once_than_allowed() {
     assert_eq!(desk.begin(2, 2), Begin::Full);
     desk.finish(1, answer(1));
     assert_eq!(desk.begin(3, 3), Begin::Run(3));
+}
+
+#[test]
+fn the_requests_of_running_calls_count() {
+    let most = CLIENT + 2 * KEY + 100;
+    let mut desk = Desk::new(CallLimits::default().key_memory(most));
+    desk.enter(CLIENT_ONE, 0);
+    let mut begin = |id: u64, request| {
+        desk.window
+            .begin(desk.now, CLIENT_ONE, id, id.into(), request, || id)
+    };
+    assert_eq!(begin(1, 101 + KEY), Begin::Full);
+    assert_eq!(begin(1, 60), Begin::Run(1));
+    assert_eq!(begin(2, 41), Begin::Full);
+    assert_eq!(begin(2, 40), Begin::Run(2));
+    assert_eq!(desk.window.memory, most);
+    desk.finish(1, answer(1));
+    assert_eq!(desk.window.memory, most - 60 + 8);
 }
 
 #[test]

@@ -110,6 +110,26 @@ fn a_topic_that_is_unknown_or_unreadable_is_refused_and_the_channel_lives() {
     assert_eq!(peer.heard_briefly(), expected);
 }
 
+/// Otherwise who subscribes a thousand times to topics of a megabyte has a service that takes its time
+/// hold a gigabyte.
+#[test]
+fn a_topic_of_sixteen_kilobytes_is_decided_on_and_a_longer_one_is_refused() {
+    let world = up();
+    let mut peer = Peer::new(&world);
+    for (id, length) in [(1, 16 * 1024), (2, 16 * 1024 + 1)] {
+        peer.say(&FromClient::Subscribe {
+            id,
+            after: None,
+            credit: None,
+            topic: vec![250; length].into(),
+        });
+    }
+    assert_eq!(
+        peer.heard_briefly(),
+        ["1 refused: Undecodable", "2 refused: Refused"]
+    );
+}
+
 #[test]
 fn at_the_limit_a_subscription_is_accepted_and_one_beyond_it_is_refused() {
     let mut world = World::new(FeedLimits::default());
