@@ -120,7 +120,7 @@ async fn serve(urls: &[&str], stalls: bool) -> Result<(), Box<dyn Error>> {
     };
     let mut listener = Listener::new(Config::default(), transport);
     for url in urls {
-        listener = listener.and(url).await?;
+        listener = listener.and(*url).await?;
     }
     for endpoint in listener.endpoints() {
         println!("listening on {endpoint}");
