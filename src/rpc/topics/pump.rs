@@ -91,7 +91,13 @@ async fn converse(
         };
         shared.with(Machine::link_up);
         let mut conversation = Conversation::new(shared, channel);
-        let failure = poll_fn(|context| conversation.poll(context)).await;
+        let speaking = poll_fn(|context| conversation.poll(context));
+        let Either::Left((failure, _)) = select(speaking, pin!(connection.spent())).await else {
+            // The connection waits for its channels: the subscriptions go on over the next one.
+            conversation.sender.finish();
+            lose(shared);
+            return;
+        };
         tracing::debug!(error = %failure, "a channel of subscriptions ended");
         lose(shared);
         match failure {

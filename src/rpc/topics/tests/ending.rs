@@ -48,6 +48,21 @@ fn unsubscribing_returns_in_every_state_of_the_link() {
     assert_eq!(world.feed().followers(), 0);
 }
 
+#[test]
+fn a_connection_that_drains_does_not_wait_for_subscriptions() {
+    for here in [true, false] {
+        let mut world = World::up(FeedLimits::default());
+        let mut subscription = world.subscribe(SubscribeOptions::default());
+        world.publish(0..3);
+        let drained = world.drain(here);
+        drained.get().expect("to be drained").expect("to be clean");
+        assert_eq!(world.feed().followers(), 0);
+        world.publish(3..6);
+        world.connect();
+        assert_eq!(read(&mut subscription), texts(0..6));
+    }
+}
+
 /// Test 27, of subscriptions.
 #[test]
 fn a_subscription_outlives_its_client_and_nothing_outlives_both() {

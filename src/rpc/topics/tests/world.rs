@@ -150,6 +150,13 @@ impl World {
         self.clock.run_until_stalled();
     }
 
+    /// Drains the connection, from this end or from the other.
+    pub(super) fn drain(&self, here: bool) -> Output<Result<(), crate::mux::ConnectionError>> {
+        let (one, other) = self.ends.as_ref().expect("a connection");
+        let drained = if here { one } else { other }.clone();
+        self.spawn(async move { drained.drain(Duration::from_secs(30)).await })
+    }
+
     pub(super) fn down(&mut self, error: crate::rpc::LinkError) {
         self.hand.set(LinkState::Down(error));
         self.clock.run_until_stalled();
