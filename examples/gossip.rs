@@ -222,7 +222,8 @@ impl State {
     }
 
     /// A row and a column for each node: `->` where the row's node has dialed the column's, and
-    /// `<-` where it was dialed.
+    /// `<-` where it was dialed. Of two that say so of each other, as they dialed at once, the one
+    /// with the smaller id has its way.
     fn picture(&self) -> String {
         let mut nodes: Vec<(&PeerId, &View)> = self.nodes.iter().collect();
         nodes.sort_by_key(|(_, view)| &view.name);
@@ -236,10 +237,12 @@ impl State {
         for (row, view) in &nodes {
             let _ = write!(picture, "\n{:<width$}", view.name);
             for (column, other) in &nodes {
+                let there = view.dialed.contains(column);
+                let back = other.dialed.contains(row);
                 let mark = match () {
                     () if row == column => "·",
-                    () if view.dialed.contains(column) => "->",
-                    () if other.dialed.contains(row) => "<-",
+                    () if there && (!back || row < column) => "->",
+                    () if back => "<-",
                     () => "",
                 };
                 connections += usize::from(mark == "->");

@@ -97,7 +97,8 @@ impl<A: App> Peer<A> {
         self.shared.introduction.id
     }
 
-    /// Who dialed first.
+    /// Who dialed first, as this end saw it: of two nodes that dialed each other at once, both may say
+    /// that they did, and the smaller id's connection remains.
     pub fn direction(&self) -> Direction {
         self.shared.introduction.direction
     }
