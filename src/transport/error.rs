@@ -49,6 +49,16 @@ pub enum TransportError {
         source: Arc<io::Error>,
     },
 
+    /// The operating system gives this end no more files, and sockets count as such. Trying again later
+    /// is worth it.
+    #[error(
+        "no connection can be made: this process, or this machine, has as many files open as it may ({source}); close some, or raise the limit (ulimit -n)"
+    )]
+    OutOfFiles {
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
     /// The endpoint did not answer in time.
     #[error(
         "no answer from {endpoint} within {after:?}; check the network, or raise connect_timeout"
@@ -257,6 +267,26 @@ fn names(presented: &[String]) -> String {
         "no host".to_owned()
     } else {
         presented.join(", ")
+    }
+}
+
+/// `ENFILE` and `EMFILE`, or Windows' `WSAEMFILE`.
+const OUT_OF_FILES: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    code.is_some_and(|code| OUT_OF_FILES.contains(&code))
+}
+
+impl TransportError {
+    /// Why nobody could be reached.
+    pub(super) fn unreachable(endpoint: &Endpoint, error: io::Error) -> Self {
+        let source = Arc::new(error);
+        if is_out_of_files(&source) {
+            return Self::OutOfFiles { source };
+        }
+        let endpoint = endpoint.clone();
+        Self::Connect { endpoint, source }
     }
 }
 
