@@ -130,3 +130,34 @@ fn an_item_that_fits_in_no_message_holds_up_nobody() {
     }
     assert_eq!(heard, ["Some(1) TooLarge", "Some(1) TooLarge", "0"]);
 }
+
+/// Neither do they come at once, nor does the last of them stall.
+#[test]
+fn items_larger_than_the_capacity_arrive_under_every_policy() {
+    let feed: Feed<Vec<u8>> = Feed::new();
+    let mut world = World::new(FeedLimits::default());
+    world.serve(Only(feed.retyped()), TopicLimits::default());
+    world.connect();
+    for policy in [Lag::DropOldest, Lag::Disconnect, Lag::BackPressure] {
+        let mut subscription = world.subscribe(lag(policy, 4).capacity_bytes(1000));
+        for _ in 0..10 {
+            feed.publish(&vec![7; 100_000]).unwrap();
+            world.run();
+            let heard = read(&mut subscription);
+            assert_eq!(heard.len(), 1, "{policy:?}");
+            world.run();
+        }
+        // With nobody reading, one is kept, or waits at the server.
+        for _ in 0..10 {
+            feed.publish(&vec![7; 100_000]).unwrap();
+        }
+        world.run();
+        let mut heard = 0;
+        while read_one(&mut subscription).is_some() {
+            heard += 1;
+            world.run();
+        }
+        let expected = if policy == Lag::BackPressure { 10 } else { 2 };
+        assert_eq!(heard, expected, "{policy:?}");
+    }
+}

@@ -11,7 +11,7 @@ use super::world::{Board, Numbers, World};
 use crate::codec::{self, MaxMessageSize};
 use crate::mux::{ChannelError, Code, RawChannel};
 use crate::rpc::topics::cursor::Cursor;
-use crate::rpc::topics::wire::{FromClient, FromServer};
+use crate::rpc::topics::wire::{Credit, FromClient, FromServer};
 use crate::rpc::{Caller, Fault, Feed, FeedLimits, Never, Service, TopicLimits};
 
 struct Peer<'world> {
@@ -81,9 +81,20 @@ fn subscribe(id: u64, topic: u32, after: Option<Cursor>, credit: Option<u64>) ->
     FromClient::Subscribe {
         id,
         after,
-        credit,
+        credit: credit.map(items),
         topic: encoded.freeze(),
     }
+}
+
+fn credit(id: u64, count: u64) -> FromClient {
+    let credit = items(count);
+    FromClient::Credit { id, credit }
+}
+
+/// Credit for so many items of any size.
+fn items(items: u64) -> Credit {
+    let bytes = u64::MAX;
+    Credit { items, bytes }
 }
 
 fn up() -> World {
@@ -158,7 +169,7 @@ fn a_peer_that_breaks_the_rules_loses_the_channel_and_nothing_else() {
     let broken = [
         subscribe(1, 1, None, None),
         FromClient::Unsubscribe { id: 2 },
-        FromClient::Credit { id: 2, items: 1 },
+        credit(2, 1),
     ];
     let bytes = broken.map(|message| {
         let mut encoded = BytesMut::new();
@@ -188,7 +199,7 @@ fn messages_about_one_that_is_over_are_no_fault() {
     world.publish([1]);
     world.topics.close(&1, Some(Fault::refused("sold out")));
     world.run();
-    peer.say(&FromClient::Credit { id: 1, items: 1 });
+    peer.say(&credit(1, 1));
     peer.say(&FromClient::Unsubscribe { id: 1 });
     let heard = peer.heard_briefly();
     assert_eq!(heard[..2], ["1 accepted behind 0", "1 item 1"]);
@@ -207,13 +218,42 @@ fn credit_is_kept_to_the_item_and_cannot_overflow() {
         peer.heard_briefly(),
         ["1 accepted behind 0", "1 item 1", "1 item 2"]
     );
-    peer.say(&FromClient::Credit { id: 1, items: 1 });
+    peer.say(&credit(1, 1));
     assert_eq!(peer.heard_briefly(), ["1 item 3"]);
     for _ in 0..2 {
-        let items = u64::MAX;
-        peer.say(&FromClient::Credit { id: 1, items });
+        peer.say(&credit(1, u64::MAX));
     }
     assert_eq!(peer.heard_briefly(), ["1 item 4", "1 item 5"]);
+}
+
+#[test]
+fn credit_in_bytes_is_kept_but_for_the_last_item_which_is_made_up_for() {
+    let feed: Feed<Vec<u8>> = Feed::new();
+    let mut world = World::new(FeedLimits::default());
+    world.serve(Only(feed.retyped()), TopicLimits::default());
+    world.connect();
+    let mut peer = Peer::new(&world);
+    let credit = |bytes| Credit { items: 100, bytes };
+    let mut subscription = subscribe(1, 1, None, None);
+    if let FromClient::Subscribe {
+        credit: granted, ..
+    } = &mut subscription
+    {
+        *granted = Some(credit(100));
+    }
+    peer.say(&subscription);
+    // Each is a byte longer with its length.
+    for length in [98, 200, 0, 0] {
+        feed.publish(&vec![7; length]).unwrap();
+    }
+    world.run();
+    let first = ["1 accepted behind 0", "1 item 1", "1 item 2"];
+    assert_eq!(peer.heard_briefly(), first);
+    for (bytes, expected) in [(199, None), (1, None), (1, Some("1 item 3"))] {
+        let (id, credit) = (1, credit(bytes));
+        peer.say(&FromClient::Credit { id, credit });
+        assert_eq!(peer.heard_briefly(), Vec::from_iter(expected));
+    }
 }
 
 #[test]
