@@ -34,6 +34,12 @@ pub enum CallError {
         /// Whether it was sent: the service did not run it if not.
         sent: bool,
     },
+    /// The time for the call was up before it was sent: there is a connection, and the service did not
+    /// say on it that it takes calls. It was not run.
+    #[error(
+        "the time for the call was up before it was sent: there is a connection, but the service has not welcomed this client on it; does it hang, or have too much to do?"
+    )]
+    NoWelcome,
     /// The service answered with a fault.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -62,6 +68,7 @@ impl CallError {
             Self::NotSent(_)
             | Self::NotServed { .. }
             | Self::DeadlinePassed { sent: false }
+            | Self::NoWelcome
             | Self::TooLarge { .. }
             | Self::Unencodable(_) => true,
             Self::Fault(fault) => matches!(fault.kind(), FaultKind::Busy | FaultKind::Undecodable),
