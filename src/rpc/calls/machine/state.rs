@@ -62,7 +62,8 @@ impl State {
         match (self, event) {
             (Queued { .. }, Event::Written) => Step::Send,
             (Sent, Event::Answer) => Step::Deliver,
-            (Queued { .. } | Sent, Event::Unsendable(error)) => Step::Fail(error),
+            (Queued { .. } | Sent, Event::Unsendable(error))
+            | (Queued { was_sent: false }, Event::DeadlinePassed(error)) => Step::Fail(error),
 
             (Sent, Event::ChannelLost(_)) if may_repeat => Step::Queue,
             (Sent, Event::ChannelLost(loss)) => Step::Fail(CallError::Unknown(loss.clone())),
@@ -82,7 +83,6 @@ impl State {
                 Step::Fail(CallError::Unknown(Loss::Link(error.clone())))
             }
 
-            (Queued { was_sent: false }, Event::DeadlinePassed(error)) => Step::Fail(error),
             (Queued { was_sent: true }, Event::DeadlinePassed(_)) => {
                 Step::Fail(CallError::DeadlinePassed { sent: true })
             }

@@ -1,5 +1,6 @@
 //! Whole subscriptions over connections in memory, in virtual time.
 
+mod blind;
 mod ending;
 mod lagging;
 mod resuming;
