@@ -2,7 +2,7 @@
 
 use crate::measure::{Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE};
 use crate::ours;
-use crate::requests::{self, IN_FLIGHT};
+use crate::requests;
 use crate::requirements::{CROWD, LOAD_SIZE, size_name};
 use crate::results::{Key, Metric, Results};
 use crate::run::LONG_FAT_PIPE_SECONDS;
@@ -118,30 +118,23 @@ pub fn sessions(results: &Results) {
     table.print();
 }
 
-pub fn requests(results: &Results) {
+pub fn requests(results: &Results, in_flight: &[usize]) {
     let mut table = Table::new(
         "Requests of 64 B and their answers over one connection: thousands a second, and × tarpc",
     );
-    table.row(
-        "",
-        [
-            "1 in flight",
-            "×",
-            "64 in flight",
-            "×",
-            "1,024 in flight",
-            "×",
-        ],
-    );
+    let heads = in_flight
+        .iter()
+        .flat_map(|count| [format!("{count} in flight"), "×".to_owned()]);
+    table.row("", heads);
     for asking in requests::table() {
         let key = |name, in_flight| Key::new(Metric::Requests, name, ROUND_TRIP_SIZE, in_flight);
-        let cells = IN_FLIGHT.map(|in_flight| {
+        let cells = in_flight.iter().flat_map(|&in_flight| {
             let ours = key(asking.name(), in_flight);
             let rate = results.median(ours).map(|rate| rate / 1e3);
             let ratio = results.ratio(ours, key(requests::TARPC, in_flight));
             [one_digit(rate), times(ratio)]
         });
-        table.row(asking.name(), cells.concat());
+        table.row(asking.name(), cells);
     }
     table.print();
 }

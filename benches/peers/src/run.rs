@@ -6,7 +6,7 @@ use crate::calls;
 use crate::heap;
 use crate::measure::{Bulk, Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE, RoundTrips, Samples};
 use crate::peer::Result;
-use crate::requests::{self, IN_FLIGHT};
+use crate::requests;
 use crate::requirements::{CROWD, LOAD_SIZE};
 use crate::results::{Key, Metric, Results};
 use crate::sessions::{self, AT_ONCE};
@@ -20,6 +20,8 @@ pub struct Plan<'a> {
     pub only: &'a [String],
     pub seconds: f64,
     pub sizes: &'a [usize],
+    /// Requests at once.
+    pub in_flight: &'a [usize],
     /// Whether the contestants were chosen by name, so that a part leaves none of them out as uninteresting.
     pub chosen: bool,
 }
@@ -166,7 +168,7 @@ impl Plan<'_> {
                 if self.chosen && !self.only.iter().any(begins) {
                     continue;
                 }
-                for in_flight in IN_FLIGHT {
+                for &in_flight in self.in_flight {
                     let key = Key::new(Metric::Requests, name, ROUND_TRIP_SIZE, in_flight);
                     let rate = asking.sessions(in_flight, self.seconds);
                     let rate = complain(key, asking.runtime().run(rate));
