@@ -1,6 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::code::Code;
@@ -254,6 +255,23 @@ impl From<ChannelError> for io::Error {
             ChannelError::TooLarge { .. } | ChannelError::Codec(_) => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
+    }
+}
+
+/// A message that was not sent, and why.
+#[derive(Debug, Clone, Error)]
+#[error("a message was not sent: {error}")]
+pub struct SendError {
+    /// What became of the channel.
+    #[source]
+    pub error: ChannelError,
+    /// The message.
+    pub message: Bytes,
+}
+
+impl From<SendError> for ChannelError {
+    fn from(error: SendError) -> Self {
+        error.error
     }
 }
 
