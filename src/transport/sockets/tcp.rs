@@ -63,7 +63,7 @@ impl Listener {
         }
         Err(TransportError::Bind {
             endpoint: endpoint.clone(),
-            source: Arc::new(last),
+            cause: Arc::new(last),
         })
     }
 
@@ -156,7 +156,7 @@ fn unresolved(endpoint: &Endpoint, error: io::Error) -> TransportError {
         Err(error) if is_out_of_files(&error) => TransportError::unreachable(endpoint, error),
         _ => TransportError::Resolve {
             endpoint: endpoint.clone(),
-            source: Arc::new(error),
+            cause: Arc::new(error),
         },
     }
 }

@@ -66,7 +66,7 @@ impl Listener {
             })
             .map_err(|error| TransportError::Bind {
                 endpoint: endpoint.clone(),
-                source: Arc::new(error),
+                cause: Arc::new(error),
             })
     }
 

@@ -113,8 +113,8 @@ impl TlsClientBuilder {
             _ => false,
         };
         if let Some(place) = found.errors.iter().position(shortage) {
-            let source = Arc::new(io::Error::other(found.errors.swap_remove(place)));
-            return Err(TransportError::OutOfFiles { source });
+            let cause = Arc::new(io::Error::other(found.errors.swap_remove(place)));
+            return Err(TransportError::OutOfFiles { cause });
         }
         let (added, _ignored) = self.roots.add_parsable_certificates(found.certs);
         if added > 0 {
