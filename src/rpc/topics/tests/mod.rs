@@ -3,6 +3,7 @@
 mod blind;
 mod ending;
 mod lagging;
+mod peer;
 mod resuming;
 mod rules;
 mod sharing;

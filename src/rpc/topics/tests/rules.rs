@@ -7,95 +7,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 
+use super::peer::{Peer, credit, subscribe};
 use super::world::{Board, Numbers, World};
-use crate::codec::{self, MaxMessageSize};
-use crate::mux::{ChannelError, Code, RawChannel};
+use crate::mux::{ChannelError, Code};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::wire::{Credit, FromClient, FromServer};
 use crate::rpc::{Caller, Fault, Feed, FeedLimits, Never, Service, TopicLimits};
-
-struct Peer<'world> {
-    world: &'world World,
-    channel: RawChannel,
-}
-
-impl<'world> Peer<'world> {
-    fn new(world: &'world World) -> Self {
-        let (here, _) = world.ends.as_ref().expect("a connection");
-        let opening = here.open_raw("numbers/1.topics").now_or_never();
-        let channel = opening.expect("a place").expect("a channel");
-        Self { world, channel }
-    }
-
-    fn say(&mut self, message: &FromClient) {
-        let mut encoded = BytesMut::new();
-        message.encode(&mut encoded);
-        self.say_bytes(encoded.freeze());
-    }
-
-    fn say_bytes(&mut self, message: Bytes) {
-        self.world.run();
-        let sent = self.channel.send(message).now_or_never();
-        sent.expect("room").expect("a living channel");
-        self.world.run();
-    }
-
-    fn subscribe(&mut self, id: u64, topic: u32, credit: Option<u64>) {
-        self.say(&subscribe(id, topic, None, credit));
-    }
-
-    /// What came.
-    fn heard(&mut self) -> Vec<FromServer> {
-        std::iter::from_fn(|| {
-            let message = self.channel.recv().now_or_never()?;
-            let message = message.expect("a living channel").expect("a message");
-            Some(FromServer::decode(&message).expect("a message of a server"))
-        })
-        .collect()
-    }
-
-    /// What came, without words that do not matter.
-    fn heard_briefly(&mut self) -> Vec<String> {
-        let brief = |message| match message {
-            FromServer::Accepted { id, cursor, .. } => {
-                format!("{id} accepted behind {}", cursor.sequence())
-            }
-            FromServer::Refused { id, fault } => format!("{id} refused: {:?}", fault.kind()),
-            FromServer::Item { id, sequence, .. } => format!("{id} item {sequence}"),
-            FromServer::Gap { id, cursor, why } => format!("{id} {why:?} {}", cursor.sequence()),
-            FromServer::Ended { id, fault } => format!("{id} ended: {fault:?}"),
-            FromServer::Unsubscribed { id } => format!("{id} unsubscribed"),
-        };
-        self.heard().into_iter().map(brief).collect()
-    }
-
-    fn error(&mut self) -> ChannelError {
-        let received = self.channel.recv().now_or_never().expect("an answer");
-        received.expect_err("the channel was reset")
-    }
-}
-
-fn subscribe(id: u64, topic: u32, after: Option<Cursor>, credit: Option<u64>) -> FromClient {
-    let mut encoded = BytesMut::new();
-    codec::encode(&topic, &mut encoded, MaxMessageSize::default()).unwrap();
-    FromClient::Subscribe {
-        id,
-        after,
-        credit: credit.map(items),
-        topic: encoded.freeze(),
-    }
-}
-
-fn credit(id: u64, count: u64) -> FromClient {
-    let credit = items(count);
-    FromClient::Credit { id, credit }
-}
-
-/// Credit for so many items of any size.
-fn items(items: u64) -> Credit {
-    let bytes = u64::MAX;
-    Credit { items, bytes }
-}
 
 fn up() -> World {
     World::up(FeedLimits::default())
