@@ -13,10 +13,10 @@ use super::frame::FrameError;
 pub enum ConnectionError {
     /// The transport failed, or ended without a goodbye.
     #[error("the transport failed: {0}")]
-    Io(#[source] Arc<io::Error>),
+    Io(Arc<io::Error>),
     /// The peer broke the rules of the protocol; it has been told.
     #[error("the peer broke the protocol: {0}")]
-    PeerMisbehaved(#[from] Violation),
+    PeerMisbehaved(Violation),
     /// The peer closed the connection and said why.
     #[error("the peer closed the connection: {code}{}", reason_text(reason))]
     ClosedByPeer {
@@ -48,6 +48,12 @@ pub enum ConnectionError {
     /// it to its end.
     #[error("the driver of the connection was dropped")]
     DriverDropped,
+}
+
+impl From<Violation> for ConnectionError {
+    fn from(cause: Violation) -> Self {
+        Self::PeerMisbehaved(cause)
+    }
 }
 
 impl ConnectionError {
@@ -176,7 +182,7 @@ impl Violation {
 pub enum ChannelError {
     /// The whole connection ended.
     #[error("the connection ended: {0}")]
-    Connection(#[from] ConnectionError),
+    Connection(ConnectionError),
     /// The peer did not accept the channel; with [`Code::REFUSED`] a later attempt may succeed.
     #[error("the peer refused the channel: {code}{}", reason_text(reason))]
     Refused {
@@ -222,6 +228,12 @@ pub enum ChannelError {
     Codec(#[from] crate::codec::CodecError),
 }
 
+impl From<ConnectionError> for ChannelError {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Connection(cause)
+    }
+}
+
 impl ChannelError {
     /// Whether opening the channel again may succeed.
     pub fn is_retryable(&self) -> bool {
@@ -263,7 +275,6 @@ impl From<ChannelError> for io::Error {
 #[error("a message was not sent: {error}")]
 pub struct SendError {
     /// What became of the channel.
-    #[source]
     pub error: ChannelError,
     /// The message.
     pub message: Bytes,
@@ -281,7 +292,7 @@ impl From<SendError> for ChannelError {
 pub enum OpenError {
     /// The connection ended.
     #[error("the connection ended: {0}")]
-    Connection(#[from] ConnectionError),
+    Connection(ConnectionError),
     /// One of the two ends is draining: dial again and open there.
     #[error("the connection is draining: open on a new one")]
     Draining,
@@ -291,6 +302,12 @@ pub enum OpenError {
     /// The protocol's name is longer than 255 bytes.
     #[error("a protocol name of {0} bytes, 255 are allowed")]
     NameTooLong(usize),
+}
+
+impl From<ConnectionError> for OpenError {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Connection(cause)
+    }
 }
 
 pub(crate) fn reason_text(reason: &str) -> String {
