@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 20] = [
+const SANS_IO: [&str; 21] = [
     "codec/",
     "mux/frame",
     "mux/input.rs",
@@ -34,6 +34,7 @@ const SANS_IO: [&str; 20] = [
     "rpc/calls/message.rs",
     "rpc/calls/window/",
     "rpc/link/backoff.rs",
+    "rpc/topics/allowance.rs",
     "rpc/topics/backplane/redis/resp.rs",
     "rpc/topics/machine/",
     "rpc/topics/ring.rs",

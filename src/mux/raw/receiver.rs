@@ -16,7 +16,7 @@ use crate::mux::machine::inbox::Inbox;
 use crate::mux::machine::window::FRAME_COST;
 use crate::mux::shared::{Shared, State};
 
-/// The receiving half of a [`RawChannel`].
+/// The receiving half of a [`RawChannel`](crate::RawChannel).
 ///
 /// Dropping it tells the peer that nobody reads: its sends fail with [`ChannelError::Stopped`].
 pub struct RawReceiver {
@@ -42,7 +42,7 @@ impl RawReceiver {
         }
     }
 
-    /// As [`RawChannel::recv`].
+    /// As [`RawChannel::recv`](crate::RawChannel::recv).
     pub async fn recv(&mut self) -> Result<Option<Bytes>, ChannelError> {
         poll_fn(|context| self.poll_recv(context)).await
     }

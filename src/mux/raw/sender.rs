@@ -13,7 +13,7 @@ use crate::mux::machine::Room;
 use crate::mux::shared::{Shared, State};
 use crate::runtime::SharedRuntime;
 
-/// The sending half of a [`RawChannel`].
+/// The sending half of a [`RawChannel`](crate::RawChannel).
 ///
 /// Dropping it before [`finish`](Self::finish) resets the channel, both ways.
 pub struct RawSender {
@@ -37,14 +37,14 @@ impl RawSender {
         }
     }
 
-    /// As [`RawChannel::send`].
+    /// As [`RawChannel::send`](crate::RawChannel::send).
     pub async fn send(&mut self, message: Bytes) -> Result<(), SendError> {
         let mut message = message;
         let sent = poll_fn(|context| self.poll_send(context, &mut message)).await;
         sent.map_err(|error| SendError { error, message })
     }
 
-    /// As [`RawChannel::feed`].
+    /// As [`RawChannel::feed`](crate::RawChannel::feed).
     pub async fn feed(&mut self, message: Bytes) -> Result<(), SendError> {
         let mut message = message;
         let ready = poll_fn(|context| self.poll_ready(context)).await;
@@ -52,24 +52,24 @@ impl RawSender {
         fed.map_err(|error| SendError { error, message })
     }
 
-    /// As [`RawChannel::flush`].
+    /// As [`RawChannel::flush`](crate::RawChannel::flush).
     pub async fn flush(&mut self) -> Result<(), ChannelError> {
         poll_fn(|context| self.poll_flush(context)).await
     }
 
-    /// As [`RawChannel::finish`].
+    /// As [`RawChannel::finish`](crate::RawChannel::finish).
     pub fn finish(&mut self) {
         self.hand_over();
         let key = self.handle.key;
         self.handle.shared.with(|state| state.machine.finish(key));
     }
 
-    /// As [`RawChannel::reset`].
+    /// As [`RawChannel::reset`](crate::RawChannel::reset).
     pub fn reset(self, code: Code, reason: &str) {
         self.handle.reset(code, reason);
     }
 
-    /// As [`RawChannel::accepted`].
+    /// As [`RawChannel::accepted`](crate::RawChannel::accepted).
     pub async fn accepted(&self) -> Result<(), ChannelError> {
         let Handle { shared, key } = &self.handle;
         loop {
