@@ -34,7 +34,7 @@ const SANS_IO: [&str; 20] = [
     "rpc/calls/message.rs",
     "rpc/calls/window/",
     "rpc/link/backoff.rs",
-    "rpc/topics/backplane/redis/resp.rs",
+    "rpc/topics/backplane/redis/queue.rs",
     "rpc/topics/machine/",
     "rpc/topics/ring.rs",
     "rpc/topics/wire.rs",
