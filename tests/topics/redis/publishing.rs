@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::{join, join_all};
-use futures::stream::{FuturesUnordered, StreamExt};
 use sessionwire::rpc::{
     Backplane, BackplaneError, Cursor, Event, PublishError, RedisConfig, SubscribeOptions,
 };
@@ -13,7 +11,7 @@ use sessionwire::rpc::{
 use super::server::{Redis, free_port};
 use super::{Topics, process, process_over, subscribing};
 use crate::stage::{client, read_to, reset};
-use crate::support::proxy::{Direction, Fault, Proxy};
+use crate::support::proxy::{Counts, Direction, Fault, Proxy};
 use crate::support::watched;
 
 /// More items than any test publishes.
@@ -71,16 +69,8 @@ async fn items_are_numbered_in_the_order_of_publishing_without_being_awaited() {
             let backplane = redis.connect(&redis.endpoint(), config).await;
             let backplane = backplane.expect("a connection");
             let (topic, item) = (Bytes::from_static(b"topic"), Bytes::from_static(b"item"));
-            let publishing: FuturesUnordered<_> = (1..=500)
-                .map(|number| {
-                    let mut publishing = Box::pin(backplane.publish(topic.clone(), item.clone()));
-                    assert!((&mut publishing).now_or_never().is_none());
-                    publishing.map(move |published| (number, published))
-                })
-                .collect();
-            let all: Vec<_> = publishing.collect().await;
-            assert_eq!(all.len(), 500);
-            for (number, published) in all {
+            let publishing = (0..500).map(|_| backplane.publish(topic.clone(), item.clone()));
+            for (number, published) in (1..).zip(join_all(publishing).await) {
                 assert_eq!(published.expect("to publish").sequence(), number);
             }
         }
@@ -97,14 +87,18 @@ async fn items_whose_answers_are_lost_are_told_and_are_there_once() {
         let begin = topics.publish(&1, &0).await.expect("to publish");
         let (endpoint, _others) = process(&redis).await;
         let mut subscription = subscribing(&client(&endpoint)).await;
-        proxy.set(Fault::Blackhole(Direction::ToClient));
+        let before = proxy.counts();
+        // Of the next answer comes a byte.
+        proxy.set(Fault::CutAfter(1, Direction::ToClient));
         let publishing = join_all((1..=100).map(async |n| topics.publish(&1, &n).await));
-        let cutting = async {
+        let mending = async {
             // The first is there, as all others see.
             read_to(&mut subscription, &mut 1, 1).await;
-            reset(&proxy).await;
+            let is_lost = |counts: &Counts| counts.open == 0 || counts.accepted > before.accepted;
+            proxy.until(is_lost).await;
+            proxy.set(Fault::Pass);
         };
-        let (published, ()) = join(publishing, cutting).await;
+        let (published, ()) = join(publishing, mending).await;
         let first = error(published[0].clone());
         assert!(matches!(first, BackplaneError::Io(_)), "{first}");
         assert!(first.may_have_been_published(), "{first}");
@@ -120,8 +114,9 @@ async fn items_whose_answers_are_lost_are_told_and_are_there_once() {
                 Err(error) => assert!(!all.contains(&number), "{number}, {error}: {all:?}"),
             }
         }
+        let end = begin.sequence() + all.len() as u64 + 1;
         let next = topics.publish(&1, &101).await.expect("to publish");
-        assert_eq!(next.sequence(), begin.sequence() + all.len() as u64 + 2);
+        assert_eq!(next.sequence(), end + 1, "it came behind the last");
     })
     .await;
 }
