@@ -1,7 +1,7 @@
 //! What one process publishes over a Redis server: items per second, by how many publish at once.
 //!
 //! `redis-server --port 0 --unixsocket /tmp/redis.sock --save ''`, then
-//! `SESSIONWIRE_REDIS=unix:///tmp/redis.sock cargo bench --features redis --bench backplane`
+//! `SESSIONWIRE_REDIS=unix:///tmp/redis.sock cargo bench --features redis,tokio --bench backplane`
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
@@ -20,18 +20,25 @@ fn main() {
         println!("skipped: SESSIONWIRE_REDIS names no server");
         return;
     };
-    task::block_on(async {
-        let config = RedisConfig::default().prefix("bench:");
-        let backplane = RedisBackplane::connect(&*address, config).await;
-        let backplane = backplane.expect("a server");
-        println!("| publishers at once | items of 64 bytes per second |\n|---|---|");
-        for at_once in AT_ONCE {
-            let begun = Instant::now();
-            publish(&backplane, at_once).await;
-            let rate = ITEMS as f64 / begun.elapsed().as_secs_f64();
-            println!("| {at_once} | {rate:.0} |");
-        }
-    });
+    println!("| runtime | publishers at once | items of 64 bytes per second |\n|---|---|---|");
+    task::block_on(measure("async-std", &address));
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let tokio = tokio.expect("a runtime");
+    tokio.block_on(measure("tokio, one thread", &address));
+}
+
+async fn measure(runtime: &str, address: &str) {
+    let config = RedisConfig::default().prefix("bench:");
+    let backplane = RedisBackplane::connect(address, config).await;
+    let backplane = backplane.expect("a server");
+    for at_once in AT_ONCE {
+        let begun = Instant::now();
+        publish(&backplane, at_once).await;
+        let rate = ITEMS as f64 / begun.elapsed().as_secs_f64();
+        println!("| {runtime} | {at_once} | {rate:.0} |");
+    }
 }
 
 async fn publish(backplane: &RedisBackplane, at_once: usize) {
