@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use sessionwire::rpc::{Backplane, RedisBackplane, RedisConfig};
 
-const ITEMS: usize = 20_000;
+const ITEMS: u32 = 20_000;
 const AT_ONCE: [usize; 4] = [1, 16, 256, 1024];
 
 fn main() {
@@ -36,7 +36,7 @@ async fn measure(runtime: &str, address: &str) {
     for at_once in AT_ONCE {
         let begun = Instant::now();
         publish(&backplane, at_once).await;
-        let rate = ITEMS as f64 / begun.elapsed().as_secs_f64();
+        let rate = f64::from(ITEMS) / begun.elapsed().as_secs_f64();
         println!("| {runtime} | {at_once} | {rate:.0} |");
     }
 }

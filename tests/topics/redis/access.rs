@@ -1,8 +1,14 @@
 //! Who is let in, where to, and how the others are told.
 
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use sessionwire::rpc::{Backplane, BackplaneError, RedisBackplane, RedisConfig};
 use sessionwire::transport::{TlsClient, TransportConfig, TransportError};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Metadata, Subscriber};
 
 use super::server::{Redis, free_port};
 use super::{process_over, publish, subscribing};
@@ -10,6 +16,52 @@ use crate::stage::{client, read_to};
 use crate::support::watched;
 
 const PASSWORD: &str = "correct-horse";
+/// Whatever is logged by this process.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn listen() -> Self {
+        let log = Self::default();
+        tracing::subscriber::set_global_default(log.clone()).expect("to be the only one");
+        log
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().expect("a log").clone()
+    }
+}
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let mut text = self.0.lock().expect("a log");
+        writeln!(text, "{field}: {value:?}").expect("a string");
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        attributes.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
 /// What the documentation of `RedisConfig::login` says.
 const RIGHTS: [&str; 11] = [
     "~sessionwire:*",
@@ -70,15 +122,17 @@ async fn a_password_lets_in_and_a_wrong_one_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_password_that_was_changed_is_told_to_who_publishes() {
+async fn a_password_that_was_changed_is_told_to_who_publishes_and_logged() {
     let Some(mut redis) = Redis::start_with(&["--requirepass", PASSWORD]) else {
         return;
     };
+    let log = Log::listen();
     watched(async {
         let config = RedisConfig::default().login("default", PASSWORD);
         let backplane = redis.connect(&redis.endpoint(), config).await;
         let backplane = backplane.expect("to be let in");
-        publish_one(&backplane).await.expect("to publish");
+        let topics = super::Topics::new(backplane.clone());
+        let _feed = topics.open(&1).await.expect("to open");
         redis.restart_with(&["--requirepass", "another"]);
         let error = loop {
             match publish_one(&backplane).await.expect_err("to be refused") {
@@ -90,6 +144,11 @@ async fn a_password_that_was_changed_is_told_to_who_publishes() {
         };
         assert!(matches!(error, BackplaneError::LoginRefused(_)), "{error}");
         assert!(!error.may_have_been_published(), "{error}");
+        // The one that reads for those who follow says it too.
+        while !log.text().contains("refused the login") {
+            tokio::task::yield_now().await;
+        }
+        assert!(!log.text().contains(PASSWORD), "{}", log.text());
     })
     .await;
 }
@@ -189,6 +248,26 @@ async fn a_server_of_tls_is_spoken_to_if_it_is_trusted() {
     })
     .await;
     std::fs::remove_dir_all(&folder).ok();
+}
+
+#[tokio::test]
+async fn a_server_of_a_cluster_says_that_it_is_one() {
+    let (port, bus) = (free_port().to_string(), free_port().to_string());
+    let settings = [
+        ["--port", &port],
+        ["--cluster-enabled", "yes"],
+        ["--cluster-port", &bus],
+    ];
+    let Some(redis) = Redis::start_with(settings.as_flattened()) else {
+        return;
+    };
+    watched(async {
+        let backplane = redis.backplane().await;
+        let error = publish_one(&backplane).await.expect_err("to be refused");
+        assert!(matches!(error, BackplaneError::Clustered(_)), "{error}");
+        assert!(!error.may_have_been_published() && error.is_fatal());
+    })
+    .await;
 }
 
 #[tokio::test]
