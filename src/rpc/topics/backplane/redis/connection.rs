@@ -117,3 +117,21 @@ fn failure(error: redis::RedisError) -> BackplaneError {
         BackplaneError::Unexpected("what is no reply")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_ends_what_waits_for_nothing_and_answers_what_waits_for_it() {
+        let idle = driven(ready(()), pending::<u8>());
+        assert_eq!(idle.now_or_never(), Some(None));
+        let told = driven(ready(()), ready(7));
+        assert_eq!(told.now_or_never(), Some(Some(7)));
+        let done = driven(pending(), ready(7));
+        assert_eq!(done.now_or_never(), Some(Some(7)));
+        assert_eq!(driven(pending(), pending::<u8>()).now_or_never(), None);
+    }
+}
