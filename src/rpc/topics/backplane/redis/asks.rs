@@ -137,6 +137,10 @@ pub(super) async fn run(asks: Arc<Asks>, server: Arc<Server>, first: Opened) {
 async fn ask_over(asks: &Asks, connection: Connection) {
     while asks.wait().await {
         let taken = asks.lock().queue.take();
+        if taken.is_empty() {
+            // Who waited has given up since.
+            continue;
+        }
         let mut commands = Pipeline::with_capacity(taken.len());
         let mut waiting = Vec::with_capacity(taken.len());
         for Ask { command, answer } in taken {

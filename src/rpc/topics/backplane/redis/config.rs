@@ -59,8 +59,8 @@ impl RedisConfig {
         self
     }
 
-    /// How long it may take until an item is published, or a topic opened step by step: waiting for the
-    /// turn, for a connection and for the answer. Default 5 s.
+    /// How long it may take until an item is published: waiting for its turn, for a connection and for the
+    /// answer. Each step of opening a topic may take as long. Default 5 s.
     #[must_use]
     pub fn answer_timeout(mut self, time: Duration) -> Self {
         self.answer_timeout = time;
