@@ -35,7 +35,7 @@ const SANS_IO: [&str; 21] = [
     "rpc/calls/window/",
     "rpc/link/backoff.rs",
     "rpc/topics/allowance.rs",
-    "rpc/topics/backplane/redis/resp.rs",
+    "rpc/topics/backplane/redis/queue.rs",
     "rpc/topics/machine/",
     "rpc/topics/ring.rs",
     "rpc/topics/wire.rs",

@@ -71,15 +71,15 @@ fn the_limits_of_calls_subscriptions_and_nodes_are_those_in_the_code() {
         ),
     ];
     for (settings, debug) in all {
-        for (name, value) in table(&format!("set on {settings}")) {
-            let field = format!("{name}: {value}");
-            let found = debug.match_indices(&field).any(|(start, _)| {
-                let before = debug[..start].ends_with(' ');
-                before && debug[start + field.len()..].starts_with([',', ' '])
-            });
-            assert!(found, "{settings}: {field} is not in {debug}");
-        }
+        assert_told(settings, &debug);
     }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn the_limits_of_topics_over_redis_are_those_in_the_code() {
+    let config = sessionwire::rpc::RedisConfig::default();
+    assert_told("`rpc::RedisConfig`", &format!("{config:?}"));
 }
 
 #[test]
@@ -107,6 +107,18 @@ fn the_features_are_those_of_cargo() {
     let mut described: Vec<String> = rows("## Features").map(|row| name(row[0])).collect();
     described.sort();
     assert_eq!(described, known);
+}
+
+/// Each setting of a table has the value that is said there.
+fn assert_told(settings: &str, debug: &str) {
+    for (name, value) in table(&format!("set on {settings}")) {
+        let field = format!("{name}: {value}");
+        let found = debug.match_indices(&field).any(|(start, _)| {
+            let before = debug[..start].ends_with(' ');
+            before && debug[start + field.len()..].starts_with([',', ' '])
+        });
+        assert!(found, "{settings}: {field} is not in {debug}");
+    }
 }
 
 /// The settings and values of the first table after `heading`, as `Debug` writes them.

@@ -26,7 +26,12 @@ use crate::runtime::{MaybeSend, MaybeSync};
 pub trait Backplane: MaybeSend + MaybeSync + 'static {
     /// Numbers an item of a topic and keeps it for all who follow the topic.
     ///
-    /// After an error it may have been published or not.
+    /// Items of one topic are numbered in the order in which this was first polled for them.
+    ///
+    /// # Errors
+    ///
+    /// The error says whether the item
+    /// [may have been published](BackplaneError::may_have_been_published).
     fn publish(
         &self,
         topic: Bytes,

@@ -99,7 +99,9 @@ impl<I: Interface, B: Backplane> SharedTopics<I, B> {
     ///
     /// # Errors
     ///
-    /// After [`PublishError::Backplane`] the item may have been published or not, otherwise it was not.
+    /// After [`PublishError::Backplane`] the item
+    /// [may have been published](super::BackplaneError::may_have_been_published), as that error says;
+    /// otherwise it was not.
     ///
     /// # Cancel safety
     ///

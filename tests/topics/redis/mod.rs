@@ -3,11 +3,10 @@
 //!
 //! Without `redis-server` these are skipped, and say so; with `SESSIONWIRE_CLIENTS=required` that is a
 //! failure.
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod access;
+mod publishing;
+mod server;
 
 use sessionwire::Router;
 use sessionwire::rpc::{
@@ -15,81 +14,10 @@ use sessionwire::rpc::{
     RedisBackplane, RedisConfig, Service, SharedTopics, SubscribeOptions,
 };
 
+use self::server::Redis;
 use crate::stage::{Numbers, client, read_to, reset};
 use crate::support::proxy::Proxy;
 use crate::support::watched;
-
-/// A Redis server that listens on a socket in a folder of its own.
-struct Redis {
-    process: Child,
-    folder: PathBuf,
-}
-
-impl Redis {
-    /// None if there is no program.
-    fn start() -> Option<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let version = Command::new("redis-server").arg("--version").output();
-        if version.is_err() {
-            let required =
-                std::env::var_os("SESSIONWIRE_CLIENTS").is_some_and(|set| set == "required");
-            assert!(!required, "there is no redis-server");
-            eprintln!("skipped, as there is no redis-server; see .ci/install-clients");
-            return None;
-        }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sessionwire-redis-{}-{count}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let process = Self::spawn(&folder);
-        Some(Self { process, folder })
-    }
-
-    fn spawn(folder: &PathBuf) -> Child {
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", "0", "--save", "", "--appendonly", "no"])
-            .args(["--unixsocket", "redis.sock", "--dir"])
-            .arg(folder)
-            .current_dir(folder)
-            .stdout(Stdio::null());
-        command.spawn().expect("redis-server starts")
-    }
-
-    fn endpoint(&self) -> String {
-        format!("unix://{}", self.folder.join("redis.sock").display())
-    }
-
-    /// Ends it as a power cut does, and starts it anew without its data.
-    fn restart(&mut self) {
-        self.process.kill().expect("a process");
-        self.process.wait().expect("its end");
-        self.process = Self::spawn(&self.folder);
-    }
-
-    /// A connection to it, as soon as it listens.
-    async fn backplane(&self) -> RedisBackplane {
-        loop {
-            let config = RedisConfig::default().items(256);
-            match RedisBackplane::connect(&*self.endpoint(), config).await {
-                Ok(backplane) => return backplane,
-                Err(BackplaneError::Unreachable(_) | BackplaneError::Io(_)) => {
-                    tokio::task::yield_now().await;
-                }
-                Err(BackplaneError::Refused(words)) if words.starts_with("LOADING") => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
-}
 
 type Topics = SharedTopics<Numbers, RedisBackplane>;
 
@@ -110,7 +38,11 @@ impl Service for Board {
 
 /// One process of the service: where it listens, and its topics.
 async fn process(redis: &Redis) -> (String, Topics) {
-    let topics = Topics::with_limits(redis.backplane().await, 8, FeedLimits::default().items(256));
+    process_over(redis.backplane().await).await
+}
+
+async fn process_over(backplane: RedisBackplane) -> (String, Topics) {
+    let topics = Topics::with_limits(backplane, 8, FeedLimits::default().items(65_536));
     let mut listener = sessionwire::listen("tcp://127.0.0.1:0")
         .await
         .expect("to listen");

@@ -1,0 +1,134 @@
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sessionwire::rpc::{BackplaneError, RedisBackplane, RedisConfig};
+use sessionwire::transport::TransportError;
+
+/// A Redis server that listens on a socket in a folder of its own.
+pub(crate) struct Redis {
+    process: Child,
+    folder: PathBuf,
+    settings: Vec<String>,
+}
+
+impl Redis {
+    /// None if there is no program.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// With these settings more.
+    pub(crate) fn start_with(settings: &[&str]) -> Option<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let version = Command::new("redis-server").arg("--version").output();
+        if version.is_err() {
+            let required =
+                std::env::var_os("SESSIONWIRE_CLIENTS").is_some_and(|set| set == "required");
+            assert!(!required, "there is no redis-server");
+            eprintln!("skipped, as there is no redis-server; see .ci/install-clients");
+            return None;
+        }
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sessionwire-redis-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
+        let process = Self::spawn(&folder, &settings);
+        Some(Self {
+            process,
+            folder,
+            settings,
+        })
+    }
+
+    fn spawn(folder: &PathBuf, settings: &[String]) -> Child {
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(["--unixsocket", "redis.sock", "--dir"])
+            .arg(folder)
+            .args(settings)
+            .current_dir(folder)
+            .stdout(Stdio::null());
+        command.spawn().expect("redis-server starts")
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("unix://{}", self.folder.join("redis.sock").display())
+    }
+
+    /// The same as a URL of Redis, which ends with a query.
+    pub(crate) fn url(&self, query: &str) -> String {
+        let socket = self.folder.join("redis.sock");
+        format!("redis+unix://{}?{query}", socket.display())
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("a process");
+        self.process.wait().expect("its end");
+    }
+
+    /// Ends it, and starts it anew: without its data, unless its settings keep them.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = Self::spawn(&self.folder, &self.settings);
+    }
+
+    /// The same with other settings.
+    pub(crate) fn restart_with(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|&word| word.to_owned()).collect();
+        self.restart();
+    }
+
+    /// A connection to it, as soon as it listens.
+    pub(crate) async fn backplane(&self) -> RedisBackplane {
+        let config = RedisConfig::default().items(256);
+        match self.connect(&self.endpoint(), config).await {
+            Ok(backplane) => backplane,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What becomes of a connection at an address, once the server listens.
+    pub(crate) async fn connect(
+        &self,
+        address: &str,
+        config: RedisConfig,
+    ) -> Result<RedisBackplane, BackplaneError> {
+        loop {
+            match Box::pin(RedisBackplane::connect(address, config.clone())).await {
+                Err(BackplaneError::Unreachable(error)) if is_early(&error) => {}
+                Err(BackplaneError::Io(_) | BackplaneError::NotReady(_)) => {}
+                connected => return connected,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Nobody listens.
+fn is_early(error: &TransportError) -> bool {
+    matches!(
+        error,
+        TransportError::Connect { .. } | TransportError::HandshakeBroken { .. }
+    )
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
