@@ -17,6 +17,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bans;
 mod crowd;
 mod discovery;
 mod duplicates;
