@@ -28,3 +28,4 @@ mod messages;
 mod services;
 mod sockets;
 mod stage;
+mod wires;
