@@ -171,7 +171,7 @@ async fn interrupted() {
         sender.send(asked)
     });
     if !matches!(receiver.await, Ok(Ok(()))) {
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -140,7 +140,7 @@ fn a_ban_doubles_up_to_a_day_and_expires() {
         stage.connect(&peer, &node);
         let time = hours * HOUR;
         assert_eq!(node.misbehaved(&id(2), 100), Some(time));
-        stage.advance(time - SECOND);
+        stage.advance(time.saturating_sub(SECOND));
         assert_eq!(banned(&stage, &peer, &node), Some(SECOND));
         stage.advance(SECOND);
     }
@@ -195,7 +195,7 @@ fn an_address_of_another_network_is_banned_at_once_and_twice_as_long_each_time()
     stage.advance(SECOND);
     for (times, hours) in [(1, 1), (2, 2), (3, 4), (4, 8)] {
         assert_eq!(dials.load(Ordering::SeqCst), times);
-        stage.advance(hours * HOUR - 300 * SECOND);
+        stage.advance((hours * HOUR).saturating_sub(300 * SECOND));
         assert_eq!(dials.load(Ordering::SeqCst), times, "for {hours} h");
         stage.advance(310 * SECOND);
     }
