@@ -189,34 +189,47 @@ async fn signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-/// Dials a peer until it answers, and says what is wrong when that is something else than before. From
-/// then on the node keeps the address.
+/// Dials a peer whenever it is not there, and says what is wrong when that is something else than before.
 async fn introduce(node: Node<Chat>, at: Endpoint) {
-    let (mut said, mut pause) = (String::new(), SHORTEST_PAUSE);
+    let (mut said, mut pause) = (None, SHORTEST_PAUSE);
     loop {
         match node.dial(&at, None).await {
-            Ok(_) => break,
-            Err(DialError::Handshake(HandshakeError::Rejected(rejection)))
-                if *rejection.reason() == Reason::Duplicate =>
-            {
-                break;
+            Ok(peer) => {
+                say_change(&at, &mut said, None);
+                node.keep(at.clone());
+                while peer.is_connected() {
+                    task::sleep(REFRESH).await;
+                }
+                pause = SHORTEST_PAUSE;
             }
             Err(DialError::Stopped) => return,
-            Err(error) => {
-                let error = error.to_string();
-                if error != said {
-                    eprintln!("no peer at {at} yet: {error}");
-                    said = error;
-                }
-            }
+            Err(error) if is_there(&error) => say_change(&at, &mut said, None),
+            Err(error) => say_change(&at, &mut said, Some(error.to_string())),
         }
         task::sleep(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);
     }
-    if !said.is_empty() {
-        eprintln!("the peer at {at} has answered");
+}
+
+/// Whether the peer is connected already, as it has dialed first.
+fn is_there(error: &DialError) -> bool {
+    match error {
+        DialError::Handshake(HandshakeError::Rejected(rejection)) => {
+            *rejection.reason() == Reason::Duplicate
+        }
+        _ => false,
     }
-    node.keep(at);
+}
+
+fn say_change(at: &Endpoint, said: &mut Option<String>, wrong: Option<String>) {
+    if *said == wrong {
+        return;
+    }
+    match &wrong {
+        Some(error) => eprintln!("no peer at {at}: {error}"),
+        None => eprintln!("the peer at {at} has answered"),
+    }
+    *said = wrong;
 }
 
 /// Passes on what comes, to all but who sent it, unless it has come before.

@@ -12,7 +12,7 @@ usage: gossip [--name NAME] [--listen URL]... [--peer URL]... [--picture]
   --name NAME    what the others call this node
   --listen URL   where others may dial it: tcp://127.0.0.1:9000, ws://127.0.0.1:9001/chat,
                  unix:///tmp/chat; as often as wanted
-  --peer URL     another node, dialed until it answers; the rest are found through it
+  --peer URL     another node, dialed whenever it is not there; the rest are found through it
   --picture      shows who is connected to whom instead of the chat
   --help         shows this
 
