@@ -1,9 +1,19 @@
-//! What nodes cost: a message to 1,000 peers beside a fan-out by hand, an idle peer, a dial.
+//! What nodes cost, over memory and over TCP on the loopback.
 //!
 //! `cargo bench --bench nodes --features tokio`
+//!
+//! - **the call**: the time that `broadcast` takes, of 1 KiB to 1,000 peers, and what it allocates.
+//! - **until the last has it**: from the call until all peers have received it, in the same process. Beside
+//!   it the same by hand: a channel of tokio, a task and a TCP socket for each, no handshake, no limits.
+//! - **dials**: whole handshakes a second, of the transport, the connection and the nodes, one after another.
+//! - **an idle peer**: what one end takes up, resident, in a process of its own whose 1,000 peers
+//!   are in another process (over memory in the same one, half of both).
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+#![expect(clippy::cast_precision_loss, reason = "the figures are small")]
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +21,7 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use sessionwire::node::{App, Direction, NetworkId, Node, NodeConfig, PeerId, Select};
 use sessionwire::runtime::{SharedRuntime, Tokio};
-use sessionwire::transport::pipe;
+use sessionwire::transport::{Endpoint, pipe};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
@@ -29,10 +39,19 @@ impl App for Bytes {
 const PEERS: usize = 1_000;
 const ROUNDS: usize = 21;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Over {
     Memory,
     Tcp,
+}
+
+/// What was measured of one way to reach all.
+struct Column {
+    call: Duration,
+    allocations: Option<u64>,
+    last: Duration,
+    dials: Option<f64>,
+    idle: Option<usize>,
 }
 
 fn main() {
@@ -40,13 +59,81 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     runtime.block_on(async {
-        for over in [Over::Memory, Over::Tcp] {
-            broadcasts(over).await;
+        match arguments[..] {
+            // The processes that this program starts of itself.
+            ["idle", "Memory"] => println!("{}", idle(Over::Memory).await),
+            ["idle", "Tcp"] => println!("{}", idle(Over::Tcp).await),
+            ["peers", endpoint] => be_peers(endpoint).await,
+            _ => print(&[
+                column(Over::Memory).await,
+                column(Over::Tcp).await,
+                by_hand().await,
+            ]),
         }
-        by_hand().await;
-        dials().await;
     });
+}
+
+fn print(columns: &[Column; 3]) {
+    let row = |what: &str, value: fn(&Column) -> Option<String>| {
+        let values = columns.each_ref().map(value);
+        let [memory, tcp, hand] = values.map(|value| value.unwrap_or_else(|| "-".to_owned()));
+        println!("  {what:<34}{memory:>12}{tcp:>12}{hand:>14}");
+    };
+    let of = format!("1 KiB to {PEERS} peers, median of {ROUNDS}");
+    println!(
+        "{of:<36}{:>12}{:>12}{:>14}",
+        "memory", "TCP", "by hand, TCP"
+    );
+    row("the call", |column| Some(milliseconds(column.call)));
+    row("allocations of it", |column| {
+        column.allocations.map(|count| count.to_string())
+    });
+    row("until the last has it", |column| {
+        Some(milliseconds(column.last))
+    });
+    row("dials a second, one after another", |column| {
+        column.dials.map(|rate| format!("{rate:.0}"))
+    });
+    row("an idle peer, one end", |column| {
+        column
+            .idle
+            .map(|bytes| format!("{:.1} KiB", bytes as f64 / 1024.0))
+    });
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}
+
+async fn column(over: Over) -> Column {
+    let start = Instant::now();
+    let (middle, others) = star(over).await;
+    let dials = PEERS as f64 / start.elapsed().as_secs_f64();
+    let message = Kilobyte(vec![7; 1024]);
+    let (mut calls, mut lasts) = (Vec::new(), Vec::new());
+    let mut allocations = 0;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let mut report = None;
+        let counted = allocation_counter::measure(|| {
+            report = middle.broadcast(&message, &Select::All).ok();
+        });
+        calls.push(start.elapsed());
+        allocations = counted.count_total;
+        assert_eq!(report.expect("to encode").queued, PEERS);
+        join_all(others.iter().map(Node::recv)).await;
+        lasts.push(start.elapsed());
+    }
+    Column {
+        call: median(calls),
+        allocations: Some(allocations),
+        last: median(lasts),
+        dials: Some(dials),
+        idle: Some(idle_elsewhere(over)),
+    }
 }
 
 fn node() -> Node<Bytes> {
@@ -76,48 +163,90 @@ async fn star(over: Over) -> (Node<Bytes>, Vec<Node<Bytes>>) {
         };
         others.push(other);
     }
-    while middle.peers().len() < PEERS {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until_all_are_there(&middle).await;
     (middle, others)
 }
 
-async fn broadcasts(over: Over) {
+async fn until_all_are_there(middle: &Node<Bytes>) {
+    while middle.peers().len() < PEERS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The memory of an idle peer, measured in a process in which nothing else has been.
+fn idle_elsewhere(over: Over) -> usize {
+    let program = std::env::current_exe().expect("this program");
+    let measured = Command::new(program)
+        .args(["idle", &format!("{over:?}")])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("to start");
+    let text = String::from_utf8(measured.stdout).unwrap_or_default();
+    text.trim().parse().expect("a number")
+}
+
+/// The memory that one end of an idle peer takes up here.
+async fn idle(over: Over) -> usize {
+    let ends = match over {
+        Over::Memory => 2,
+        Over::Tcp => 1,
+    };
     let before = resident();
-    let (middle, others) = star(over).await;
+    let (middle, others, peers) = match over {
+        Over::Memory => {
+            let (middle, others) = star(over).await;
+            (middle, others, None)
+        }
+        Over::Tcp => {
+            let middle = node();
+            let endpoint = middle.listen("tcp://127.0.0.1:0").await.expect("to listen");
+            let peers = start_peers(&endpoint);
+            until_all_are_there(&middle).await;
+            (middle, Vec::new(), Some(peers))
+        }
+    };
+    // Buffers of the handshake are given back after a while.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let held = resident().saturating_sub(before) / PEERS;
-    let message = Kilobyte(vec![7; 1024]);
-    let (mut calls, mut lasts) = (Vec::new(), Vec::new());
-    let mut allocations = 0;
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        let mut report = None;
-        let counted = allocation_counter::measure(|| {
-            report = middle.broadcast(&message, &Select::All).ok();
-        });
-        calls.push(start.elapsed());
-        allocations = counted.count_total;
-        assert_eq!(report.expect("to encode").queued, PEERS);
-        join_all(others.iter().map(Node::recv)).await;
-        lasts.push(start.elapsed());
-    }
-    println!("1 KiB to {PEERS} peers over {over:?}, both ends in this process, median of {ROUNDS}");
-    println!(
-        "  the call {:>10.2?}, {allocations} allocations",
-        median(calls)
-    );
-    println!("  until the last has it {:>10.2?}", median(lasts));
-    // Later ones take what the first have given back.
-    if matches!(over, Over::Memory) {
-        println!("  memory of an idle peer, both ends {held} bytes resident");
-    }
+    let held = resident().saturating_sub(before);
     drop((middle, others));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    if let Some(mut peers) = peers {
+        drop(peers.stdin.take());
+        peers.wait().expect("to end");
+    }
+    held / PEERS / ends
+}
+
+fn start_peers(endpoint: &Endpoint) -> std::process::Child {
+    let program = std::env::current_exe().expect("this program");
+    let mut peers = Command::new(program)
+        .args(["peers", &endpoint.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("to start");
+    let mut line = String::new();
+    let output = peers.stdout.take().expect("its output");
+    BufReader::new(output)
+        .read_line(&mut line)
+        .expect("that it is ready");
+    peers
+}
+
+/// So many nodes that dial another process, until it has no more use for them.
+async fn be_peers(endpoint: &str) {
+    let mut nodes = Vec::new();
+    for _ in 0..PEERS {
+        let other = node();
+        other.dial(endpoint, None).await.expect("a peer");
+        nodes.push(other);
+    }
+    println!("ready");
+    // It ends when the other process closes its input, or is gone.
+    let _ = tokio::io::stdin().read_u8().await;
 }
 
 /// What a program does without nodes: a bounded channel and a task for each socket.
-async fn by_hand() {
+async fn by_hand() -> Column {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("to listen");
@@ -161,22 +290,12 @@ async fn by_hand() {
         }
         lasts.push(start.elapsed());
     }
-    println!("the same by hand: a tokio channel, a task and a TCP socket for each");
-    println!("  the calls {:>10.2?}", median(calls));
-    println!("  until the last has it {:>10.2?}", median(lasts));
-}
-
-async fn dials() {
-    for over in [Over::Memory, Over::Tcp] {
-        let start = Instant::now();
-        let (middle, others) = star(over).await;
-        let time = start.elapsed();
-        let rate = f64::from(u32::try_from(PEERS).unwrap_or_default()) / time.as_secs_f64();
-        println!(
-            "dials with the whole handshake over {over:?}, one after another: {rate:.0} a second"
-        );
-        drop((middle, others));
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    Column {
+        call: median(calls),
+        allocations: None,
+        last: median(lasts),
+        dials: None,
+        idle: None,
     }
 }
 

@@ -13,9 +13,10 @@
 //!
 //!     cargo run --features tls --example block_sync -- serve wss://127.0.0.1:9443/sync
 //!     cargo run --features tls --example block_sync -- follow wss://127.0.0.1:9443/sync FINGERPRINT
-#![expect(clippy::print_stdout, reason = "it is a program")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -96,7 +97,15 @@ const GENESIS: Block = Block {
 const ENOUGH: u64 = 20;
 
 #[async_std::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", urls @ ..] if !urls.is_empty() => serve(urls, false).await,

@@ -7,9 +7,10 @@
 //!
 //! Any `AsyncRead + AsyncWrite + Unpin + Send` will do: a serial port, the pipes of a child process,
 //! a TLS stream. On the accepting side it is the same with `Role::Acceptor`.
-#![expect(clippy::print_stdout, reason = "it is a program")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use async_tungstenite_029::async_std::connect_async;
@@ -17,7 +18,15 @@ use sessionwire::{Channel, Config, Connection, Role};
 use ws_stream_tungstenite::WsStream;
 
 #[async_std::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, words @ ..] = &arguments[..] else {
         return Err("usage: bring_your_own_stream URL WORD...".into());

@@ -12,6 +12,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,15 @@ use tokio::net::{TcpListener, TcpStream};
 type Answer = Response<Full<Bytes>>;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let usage = "usage: hyper_server ADDRESS";
     let listener = TcpListener::bind(std::env::args().nth(1).ok_or(usage)?).await?;
     println!("listening on {}", listener.local_addr()?);

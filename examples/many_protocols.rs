@@ -4,15 +4,24 @@
 //!
 //!     cargo run --example many_protocols -- serve tcp://127.0.0.1:9000
 //!     cargo run --example many_protocols -- use tcp://127.0.0.1:9000
-#![expect(clippy::print_stdout, reason = "it is a program")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use futures::{SinkExt, TryStreamExt, stream};
 use sessionwire::{Channel, ChannelError, Router};
 
 #[async_std::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", url] => serve(url).await,

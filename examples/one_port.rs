@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,15 @@ use sessionwire::transport::{BoxedStream, TransportConfig, WsStream};
 use sessionwire::{Channel, ChannelError, Config, Connection, Role, Router};
 
 #[async_std::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).ok_or("usage: one_port ADDRESS")?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);

@@ -7,9 +7,10 @@
 //!     cargo run --example ticker -- watch ws://127.0.0.1:9001/prices tcp://127.0.0.1:9000
 //!
 //! Kill the server and start it again: the client says what it missed, and goes on.
-#![expect(clippy::print_stdout, reason = "it is a program")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use async_std::task;
@@ -49,7 +50,15 @@ impl Service for Market {
 }
 
 #[async_std::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first() {
         Some((verb, urls)) if verb == "serve" && !urls.is_empty() => serve(urls).await,

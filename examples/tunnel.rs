@@ -5,16 +5,25 @@
 //!     cargo run --example tunnel -- exit ws://127.0.0.1:9000/wire example.org:80
 //!     cargo run --example tunnel -- enter 127.0.0.1:8080 ws://127.0.0.1:9000/wire
 //!     curl -H 'Host: example.org' http://127.0.0.1:8080/
-#![expect(clippy::print_stdout, reason = "it is a program")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use async_std::net::{TcpListener, TcpStream};
 use futures::io::{AsyncReadExt, AsyncWriteExt, copy};
 use sessionwire::{RawChannel, Router};
 
 #[async_std::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["exit", url, target] => exit(url, target.to_string().leak()).await,

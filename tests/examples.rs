@@ -170,6 +170,110 @@ fn nodes_that_know_one_address_find_each_other_over_two_transports() {
 }
 
 #[test]
+fn a_chat_says_once_what_is_wrong_with_a_peer_and_again_when_that_changes() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("tcp://{}", nobody.local_addr().unwrap());
+    let mut ann = command("gossip", &["--name", "ann", "--peer", &at]);
+    let ann = ann.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut ann = Process(ann.expect("the example starts"));
+    // Somebody is there who says nothing, three times.
+    for _ in 0..3 {
+        let (mut socket, _) = nobody.accept().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        socket.read_to_end(&mut Vec::new()).unwrap();
+    }
+    drop(nobody);
+    let bob = Member::join("bob", &["--listen", &at]);
+    let mut lines = BufReader::new(ann.0.stderr.take().unwrap()).lines();
+    let mut said = vec![lines.next().unwrap().unwrap()];
+    let answered = format!("the peer at {at} has answered");
+    while said.last() != Some(&answered) {
+        said.push(lines.next().unwrap().unwrap());
+    }
+    let no_peer = format!("no peer at {at}: ");
+    assert!(said[0].starts_with(&no_peer), "{said:?}");
+    let is_change = |two: &[String]| two[0] != two[1];
+    assert!(said.windows(2).all(is_change), "three times: {said:?}");
+    drop(bob);
+    let gone = lines.next().unwrap().unwrap();
+    assert!(gone.starts_with(&no_peer), "{gone}");
+}
+
+#[test]
+fn a_chat_tells_how_it_is_used() {
+    let help = command("gossip", &["--help"]).output().unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(help.status.success() && help.stderr.is_empty());
+    for option in ["--name", "--listen", "--peer", "--picture", "kill"] {
+        assert!(text.contains(option), "{text}");
+    }
+    for wrong in [
+        &[][..],
+        &["--what"],
+        &["--peer"],
+        &["--peer", "nowhere"],
+        &["--listen", "tcp://"],
+    ] {
+        let output = command("gossip", wrong).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {text}");
+        assert!(output.stdout.is_empty());
+        assert!(text.starts_with("gossip: "), "{text}");
+        assert!(text.ends_with("try `gossip --help`\n"), "{text}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_chat_in_the_background_goes_on_without_input_and_ends_with_a_goodbye() {
+    for signal in ["-INT", "-TERM"] {
+        let mut ann = command(
+            "gossip",
+            &["--name", "ann", "--listen", "tcp://127.0.0.1:0"],
+        );
+        let ann = ann.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut ann = Process(ann.expect("the example starts"));
+        let mut line = String::new();
+        let mut output = BufReader::new(ann.0.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let at = line.trim().strip_prefix("listening on ").unwrap();
+        let bob = Member::join("bob", &["--peer", at, "--picture"]);
+        while bob.line() != "2 nodes, 1 connections" {}
+        let killed = Command::new("kill")
+            .args([signal, &ann.0.id().to_string()])
+            .status();
+        assert!(killed.unwrap().success());
+        assert!(ann.0.wait().unwrap().success(), "it ends by itself");
+        while bob.line() != "2 nodes, 0 connections" {}
+    }
+}
+
+#[test]
+fn an_example_that_fails_says_why_in_words() {
+    let mut examples = vec![
+        "block_sync",
+        "bring_your_own_stream",
+        "echo",
+        "many_protocols",
+        "mutual",
+        "one_port",
+        "ticker",
+        "tunnel",
+    ];
+    if cfg!(feature = "tokio") {
+        examples.extend(["axum_server", "hyper_server", "tokio_echo"]);
+    }
+    for example in examples {
+        let output = command(example, &[]).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{example}: {text}");
+        let usage = format!("usage: {example} ");
+        assert!(text.starts_with(&usage), "{example}: {text}");
+    }
+}
+
+#[test]
 fn a_tunnel_carries_both_directions_and_their_ends() {
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = target.local_addr().unwrap().to_string();
@@ -347,9 +451,12 @@ fn command(example: &str, arguments: &[&str]) -> Command {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().nth(2).unwrap().join("examples");
     let program = folder.join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
-    let source = Path::new("examples").join(format!("{example}.rs"));
+    let folder = Path::new("examples").join(example);
+    let files = folder.read_dir().into_iter().flatten().flatten();
+    let sources = files.map(|file| file.path());
+    let newest = sources.chain([folder.with_extension("rs")]);
     assert!(
-        changed(&program) >= changed(&source),
+        changed(&program) >= newest.filter_map(|file| changed(&file)).max(),
         "run `cargo build --examples` first, with the same features and profile"
     );
     let mut command = Command::new(program);

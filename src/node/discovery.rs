@@ -47,6 +47,7 @@ pub(super) async fn dial<A: App>(
     approach.dialed = Some(endpoint.clone());
     let reaching = transport::connect(endpoint, &shared.config.transport);
     let reached = reach(shared, reaching, approach).await;
+    let reached = or_known(shared, endpoint, reached);
     tell(shared, endpoint, &reached);
     match reached? {
         Reached::New(peer) | Reached::Known(peer) => Ok(peer),
@@ -147,6 +148,25 @@ async fn dial_for_the_book<A: App>(shared: &Arc<Shared<A>>, endpoint: &Endpoint,
     if let Err(error) = reached {
         tracing::debug!(%endpoint, %error, "an address was dialed in vain");
     }
+}
+
+/// A node that refuses a second connection does not say who it is: it is who was dialed there before.
+fn or_known<A: App>(
+    shared: &Shared<A>,
+    endpoint: &Endpoint,
+    reached: Result<Reached<A>, DialError>,
+) -> Result<Reached<A>, DialError> {
+    let is_duplicate = matches!(
+        &reached,
+        Err(DialError::Handshake(HandshakeError::Rejected(rejection)))
+            if *rejection.reason() == Reason::Duplicate
+    );
+    if !is_duplicate {
+        return reached;
+    }
+    let id = shared.lock().book.dialed_at(endpoint);
+    let known = id.and_then(|id| shared.peer(&id));
+    known.map_or(reached, |peer| Ok(Reached::Known(peer)))
 }
 
 /// Tells the book what a dial came to.

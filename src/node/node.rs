@@ -145,7 +145,8 @@ impl<A: App> Node<A> {
 
     /// Dials another node, and answers the peer that is there; `expected` if it must be a certain one.
     ///
-    /// If the two are connected already, that peer is the answer.
+    /// If the two are connected already, that peer is the answer, provided that it was `expected` or was
+    /// dialed at the same endpoint; else the error is [`Reason::Duplicate`](super::Reason::Duplicate).
     ///
     /// # Errors
     ///

@@ -117,7 +117,9 @@ impl<A: App> Peer<A> {
     /// [`rpc::Client::over`](crate::rpc::Client::over) asks its services.
     ///
     /// Of two nodes that dialed each other at once, one connection ends soon; what was opened on it may
-    /// finish for [`drain_timeout`](super::NodeConfig::drain_timeout).
+    /// finish for [`drain_timeout`](super::NodeConfig::drain_timeout), and no more is opened. A
+    /// [`Link`](crate::rpc::Link::dialing) whose [`Dialer`](crate::rpc::Dialer) answers the connection
+    /// that there is now goes on with the next, and with the next session of the peer.
     pub fn connection(&self) -> Connection {
         self.connection_lock().clone()
     }

@@ -1,15 +1,15 @@
-//! Nodes that find each other, and shun each other.
+//! Nodes that find each other.
 
-use std::time::Duration;
-
+use futures::future::select_all;
 use sessionwire::node::book::BookConfig;
-use sessionwire::node::{DialError, HandshakeError, Node, NodeConfig, Reason};
+use sessionwire::node::{Node, NodeConfig, PeerId};
+use sessionwire::runtime::{AsyncStd, SharedRuntime};
 use sessionwire::transport::Endpoint;
 
 use super::impostor::Impostor;
-use super::stage::{SECOND, Stage, Talk, id};
-
-const HOUR: Duration = Duration::from_hours(1);
+use super::stage::{SECOND, Stage, Talk, id, network};
+use super::support::world::{Wire, endpoint as anywhere};
+use super::support::{Watchdog, watched};
 
 fn endpoint(test: &str, number: u8) -> Endpoint {
     let name = format!("memory://nodes-{test}-{number}-{}", std::process::id());
@@ -48,7 +48,7 @@ fn is_connected(nodes: &[Node<Talk>]) -> bool {
 #[test]
 fn a_ring_of_which_each_knows_one_grows_together_within_ten_rounds() {
     let stage = Stage::default();
-    let nodes = ring(&stage, "ring", 30, 4);
+    let nodes = ring(&stage, "ring", 50, 4);
     let lacks = |node: &Node<Talk>| node.occupancy().outbound + node.occupancy().inbound < 4;
     let mut rounds = 0;
     while nodes.iter().any(lacks) {
@@ -61,6 +61,45 @@ fn a_ring_of_which_each_knows_one_grows_together_within_ten_rounds() {
         assert!(node.peer(&node.id()).is_none(), "none is its own peer");
         assert!(node.occupancy().outbound <= 4);
     }
+}
+
+/// A ring of eight over real sockets, TCP and WebSocket in turn.
+async fn ring_over_sockets(runtime: SharedRuntime) {
+    const TARGET: usize = 3;
+    let mut nodes = Vec::new();
+    for number in 0..8 {
+        let book = BookConfig::default().outbound(TARGET);
+        let config = NodeConfig::default().discover(book);
+        let (id, talk) = (PeerId::random(), Talk::default());
+        let node = Node::with_runtime(id, network(), talk, config, runtime.clone());
+        let wire = [Wire::Tcp, Wire::WebSocket][number % 2];
+        node.listen(anywhere(wire).as_str())
+            .await
+            .expect("to listen");
+        nodes.push(node);
+    }
+    let mut events: Vec<_> = nodes.iter().map(Node::events).collect();
+    for (number, node) in nodes.iter().enumerate() {
+        let next = &nodes[(number + 1) % nodes.len()];
+        assert!(node.keep(next.endpoints().remove(0)));
+    }
+    let lacks = |node: &Node<Talk>| node.peers().len() < TARGET;
+    while nodes.iter().any(lacks) || !is_connected(&nodes) {
+        let changes = events.iter_mut().map(|events| Box::pin(events.next()));
+        select_all(changes).await;
+    }
+    for node in &nodes {
+        assert!(node.peer(&node.id()).is_none(), "none is its own peer");
+        assert!(node.occupancy().outbound <= TARGET);
+    }
+}
+
+#[test]
+fn nodes_that_listen_on_tcp_and_websocket_find_each_other() {
+    let _watchdog = Watchdog::default();
+    async_std::task::block_on(watched(Box::pin(ring_over_sockets(std::sync::Arc::new(
+        AsyncStd,
+    )))));
 }
 
 #[test]
@@ -76,71 +115,6 @@ fn a_peer_that_comes_back_is_dialed_again() {
     stage.listen(&again, &endpoint("back", 1));
     stage.advance(10 * 60 * SECOND);
     assert_eq!(nodes[0].peers().len(), 1);
-}
-
-#[test]
-fn a_peer_that_answers_what_nobody_asked_is_banned_for_an_hour_wherever_it_comes_from() {
-    let stage = Stage::default();
-    let node = stage.node(1);
-    let mut impostor = Impostor::peer(&stage, &node, id(2));
-    impostor.say(vec![5]);
-    assert!(
-        impostor
-            .ended()
-            .is_some_and(|why| why.contains("not asked for"))
-    );
-    stage.advance(SECOND);
-    assert!(node.peer(&id(2)).is_none());
-    let honest = stage.node(3);
-    stage.connect(&honest, &node);
-    let dial = || match stage.dial(&stage.node(2), &node) {
-        Ok(_) => None,
-        Err(DialError::Handshake(HandshakeError::Rejected(rejection))) => Some(rejection),
-        Err(other) => panic!("{other:?}"),
-    };
-    let rejection = dial().expect("a ban");
-    assert_eq!(*rejection.reason(), Reason::Banned);
-    let left = rejection.retried_after().expect("a time");
-    assert!(left > Duration::from_mins(59) && left <= HOUR, "{left:?}");
-    stage.advance(HOUR);
-    assert!(dial().is_none(), "it is forgiven");
-    node.misbehaved(&id(2), 100).expect("a ban");
-    let left = node.is_banned(&id(2)).expect("a ban");
-    assert_eq!(left, 2 * HOUR, "twice as long");
-    node.pardon(&id(2));
-    assert!(node.is_banned(&id(2)).is_none());
-}
-
-#[test]
-fn points_add_up_and_are_forgiven() {
-    let stage = Stage::default();
-    let node = stage.node(1);
-    let mut impostor = Impostor::peer(&stage, &node, id(2));
-    // Nothing that can be decoded, ten points each.
-    for _ in 0..9 {
-        impostor.send(vec![0, 99]);
-    }
-    assert_eq!(node.peers().len(), 1);
-    stage.advance(60 * SECOND);
-    impostor.send(vec![0, 99]);
-    assert_eq!(node.peers().len(), 1, "ten were forgiven");
-    impostor.send(vec![0, 99]);
-    stage.advance(SECOND);
-    assert_eq!(node.peers().len(), 0);
-}
-
-#[test]
-fn what_is_no_notice_is_no_peer() {
-    let stage = Stage::default();
-    let node = stage.node(1);
-    for wrong in [vec![], vec![99], vec![0, 0], vec![1, 2, 3]] {
-        let mut impostor = Impostor::peer(&stage, &node, id(2));
-        impostor.say(wrong);
-        assert!(impostor.ended().is_some());
-        stage.advance(SECOND);
-        assert!(node.is_banned(&id(2)).is_some());
-        node.pardon(&id(2));
-    }
 }
 
 #[test]

@@ -17,11 +17,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bans;
+mod crowd;
 mod discovery;
 mod duplicates;
 mod handshakes;
 mod impostor;
 mod inventory;
 mod messages;
+mod services;
 mod sockets;
 mod stage;
+mod wires;

@@ -9,12 +9,12 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use sessionwire::Router;
 use sessionwire::node::{
-    App, Direction, Node, NodeConfig, NodeError, Occupancy, Peer, PeerChange, Report, Select, Slow,
+    App, Direction, Node, NodeConfig, NodeError, Occupancy, Peer, PeerChange, Select, Slow,
 };
 use sessionwire::transport::pharos;
 
 use super::impostor::{Impostor, hello};
-use super::stage::{SECOND, Say, Stage, Talk, id, network, poll_once, received, told};
+use super::stage::{SECOND, Say, Stage, Talk, id, network, poll_once, received, report, told};
 
 /// A node in the middle, and so many others that dialed it.
 fn star(stage: &Stage, config: NodeConfig, others: u8) -> (Node<Talk>, Vec<Node<Talk>>) {
@@ -32,12 +32,6 @@ fn numbers(node: &Node<Talk>) -> Vec<u64> {
         Say::Bytes(bytes) => bytes.len() as u64,
     };
     received(node).into_iter().map(number).collect()
-}
-
-fn report(queued: usize, shed: usize, skipped: usize) -> Report {
-    let mut report = Report::default();
-    (report.queued, report.shed, report.skipped) = (queued, shed, skipped);
-    report
 }
 
 #[test]

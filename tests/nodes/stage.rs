@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use sessionwire::node::{
     App, Class, DialError, Direction, Introduction, ItemId, NetworkId, Node, NodeConfig, NodeEvent,
-    Peer, PeerId, Rejection,
+    Peer, PeerId, Rejection, Report,
 };
 use sessionwire::runtime::{Runtime, VirtualClock};
 use sessionwire::transport::{ByteStream, Endpoint, MemoryStream, pipe};
@@ -265,6 +265,13 @@ pub(crate) fn text(event: &NodeEvent<Talk>) -> String {
         NodeEvent::Down(id) => format!("down {}", number(id)),
         NodeEvent::Lagged(missed) => format!("lagged {missed}"),
     }
+}
+
+/// What a broadcast came to.
+pub(crate) fn report(queued: usize, shed: usize, skipped: usize) -> Report {
+    let mut report = Report::default();
+    (report.queued, report.shed, report.skipped) = (queued, shed, skipped);
+    report
 }
 
 pub(crate) fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {

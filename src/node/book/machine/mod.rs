@@ -340,6 +340,13 @@ impl Book {
         self.len() == 0
     }
 
+    /// The peer that is connected and was dialled at `endpoint`.
+    pub fn dialed_at(&self, endpoint: &Endpoint) -> Option<PeerId> {
+        let mut peers = self.peers.iter();
+        let found = peers.find(|(_, peer)| peer.dialed.as_deref() == Some(endpoint));
+        found.map(|(id, _)| *id)
+    }
+
     /// How many peers are connected that this node has dialled.
     fn outbound(&self) -> usize {
         let peers = self.peers.values();

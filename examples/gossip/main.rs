@@ -8,37 +8,49 @@
 //!
 //! What is typed at one is read at all. `--picture` shows who is connected to whom, as each node tells
 //! all others.
-#![expect(clippy::print_stdout, reason = "it is a program")]
+//!
+//! `--help` tells how to run one in the background.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
-use std::collections::{BTreeMap, VecDeque};
+mod options;
+mod picture;
+
+use std::collections::VecDeque;
 use std::error::Error;
-use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_std::io::BufReadExt as _;
+use async_std::task;
 use futures::StreamExt as _;
+use futures::channel::oneshot;
+use futures::future::{Either, pending, select};
 use serde::{Deserialize, Serialize};
 use sessionwire::node::book::BookConfig;
-use sessionwire::node::{App, Class, Direction, NetworkId, Node, NodeConfig, PeerId, Select};
+use sessionwire::node::{
+    App, Class, DialError, Direction, HandshakeError, NetworkId, Node, NodeConfig, PeerId, Reason,
+    Select,
+};
 use sessionwire::transport::Endpoint;
+
+use options::{Answer, Options};
+use picture::Picture;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const USAGE: &str = "usage: gossip [--name NAME] [--listen URL]... [--peer URL]... [--picture]";
-
 /// How often a node tells all others whom it is connected to.
 const REFRESH: Duration = Duration::from_secs(2);
-/// A node that has told nothing for so long is gone.
-const GONE: Duration = Duration::from_secs(10);
-/// The nodes that are drawn at most.
-const MOST_NODES: usize = 40;
 /// The messages that are remembered, so that each is printed and passed on once.
 const MOST_HEARD: usize = 1024;
 /// The letters of a name that are drawn, and of a line.
 const LONGEST_NAME: usize = 12;
 const LONGEST_LINE: usize = 1000;
+/// The pauses between two dials of a peer that does not answer.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What goes from node to node until all have it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -67,15 +79,7 @@ struct Chat {
 #[derive(Default)]
 struct State {
     heard: VecDeque<u64>,
-    nodes: BTreeMap<PeerId, View>,
-    drawn: String,
-}
-
-/// What a node told of itself last.
-struct View {
-    name: String,
-    dialed: Vec<PeerId>,
-    at: Instant,
+    picture: Picture,
 }
 
 impl App for Chat {
@@ -94,8 +98,27 @@ impl App for Chat {
 }
 
 #[async_std::main]
-async fn main() -> Result<(), Failure> {
-    let options = Options::parse(std::env::args().skip(1))?;
+async fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(answer @ Answer::Help) => {
+            // Who has read enough of it may close the output.
+            let _ = writeln!(std::io::stdout(), "{answer}");
+            return ExitCode::SUCCESS;
+        }
+        Err(answer) => {
+            eprintln!("{answer}");
+            return ExitCode::from(2);
+        }
+    };
+    let Err(error) = run(options).await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("gossip: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
     let network = NetworkId::new("sessionwire-gossip/1").ok_or("the name is too long")?;
     let chat = Chat {
         name: options.name,
@@ -108,20 +131,105 @@ async fn main() -> Result<(), Failure> {
         println!("listening on {}", node.listen(url).await?);
     }
     for peer in options.peers {
-        node.keep(peer);
+        task::spawn(introduce(node.clone(), peer));
     }
-    let relaying = async_std::task::spawn(relay(node.clone()));
-    async_std::task::spawn(tell_views(node.clone()));
+    task::spawn(relay(node.clone()));
+    task::spawn(tell_views(node.clone()));
+    let typing = pin!(tell_lines(&node));
+    let typed = match select(typing, pin!(interrupted())).await {
+        Either::Left((typed, _)) => typed,
+        Either::Right(_) => Ok(()),
+    };
+    node.shutdown(Duration::from_secs(5)).await;
+    typed
+}
+
+/// Tells all others what is typed, until that ends at a terminal: elsewhere it may end at once, and
+/// the node is to go on.
+async fn tell_lines(node: &Node<Chat>) -> Result<(), Failure> {
     let mut lines = async_std::io::BufReader::new(async_std::io::stdin()).lines();
     while let Some(line) = lines.next().await {
-        tell(&node, Content::Line(line?))?;
+        tell(node, Content::Line(line?))?;
     }
-    if options.shows_picture {
-        // Nobody types any more, somebody may still look.
-        return relaying.await;
+    if std::io::stdin().is_terminal() {
+        return Ok(());
     }
-    node.shutdown(Duration::from_secs(5)).await;
-    Ok(())
+    pending().await
+}
+
+/// Resolves when the program is asked to end: by Ctrl-C, or by `kill`.
+async fn interrupted() {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+        let asked = runtime.and_then(|runtime| runtime.block_on(signal()));
+        if let Err(error) = &asked {
+            eprintln!("Ctrl-C will end it without a goodbye: {error}");
+        }
+        sender.send(asked)
+    });
+    if !matches!(receiver.await, Ok(Ok(()))) {
+        pending::<()>().await;
+    }
+}
+
+#[cfg(unix)]
+async fn signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    match select(pin!(terminate.recv()), pin!(tokio::signal::ctrl_c())).await {
+        Either::Left(_) => Ok(()),
+        Either::Right((asked, _)) => asked,
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// Dials a peer whenever it is not there, and says what is wrong when that is something else than before.
+async fn introduce(node: Node<Chat>, at: Endpoint) {
+    let (mut said, mut pause) = (None, SHORTEST_PAUSE);
+    loop {
+        match node.dial(&at, None).await {
+            Ok(peer) => {
+                say_change(&at, &mut said, None);
+                node.keep(at.clone());
+                while peer.is_connected() {
+                    task::sleep(REFRESH).await;
+                }
+                pause = SHORTEST_PAUSE;
+            }
+            Err(DialError::Stopped) => return,
+            Err(error) if is_there(&error) => say_change(&at, &mut said, None),
+            Err(error) => say_change(&at, &mut said, Some(error.to_string())),
+        }
+        task::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+/// Whether the peer is connected already, as it has dialed first.
+fn is_there(error: &DialError) -> bool {
+    match error {
+        DialError::Handshake(HandshakeError::Rejected(rejection)) => {
+            *rejection.reason() == Reason::Duplicate
+        }
+        _ => false,
+    }
+}
+
+fn say_change(at: &Endpoint, said: &mut Option<String>, wrong: Option<String>) {
+    if *said == wrong {
+        return;
+    }
+    match &wrong {
+        Some(error) => eprintln!("no peer at {at}: {error}"),
+        None => eprintln!("the peer at {at} has answered"),
+    }
+    *said = wrong;
 }
 
 /// Passes on what comes, to all but who sent it, unless it has come before.
@@ -189,14 +297,10 @@ impl Chat {
             }
             Content::Line(_) => {}
             Content::Dialed(dialed) => {
-                let at = Instant::now();
-                let mut state = self.state();
-                state.nodes.retain(|_, view| view.at.elapsed() < GONE);
-                if state.nodes.len() < MOST_NODES || state.nodes.contains_key(&gossip.from) {
-                    state.nodes.insert(gossip.from, View { name, dialed, at });
-                }
+                let picture = &mut self.state().picture;
+                picture.told(gossip.from, name, dialed);
                 if self.shows_picture {
-                    state.draw();
+                    picture.draw();
                 }
             }
         }
@@ -207,88 +311,8 @@ impl Chat {
     }
 }
 
-impl State {
-    /// Draws who is connected to whom, if that has changed.
-    fn draw(&mut self) {
-        let picture = self.picture();
-        if picture == self.drawn {
-            return;
-        }
-        if std::io::stdout().is_terminal() {
-            print!("\x1b[2J\x1b[H");
-        }
-        println!("{picture}");
-        self.drawn = picture;
-    }
-
-    /// A row and a column for each node: `->` where the row's node has dialed the column's, and
-    /// `<-` where it was dialed. Of two that say so of each other, as they dialed at once, the one
-    /// with the smaller id has its way.
-    fn picture(&self) -> String {
-        let mut nodes: Vec<(&PeerId, &View)> = self.nodes.iter().collect();
-        nodes.sort_by_key(|(_, view)| &view.name);
-        let widest = nodes.iter().map(|(_, view)| view.name.chars().count());
-        let width = widest.max().unwrap_or(0).max(2) + 1;
-        let (mut picture, mut connections) = (" ".repeat(width), 0);
-        for (_, view) in &nodes {
-            // Writing to a String does not fail.
-            let _ = write!(picture, "{:<width$}", view.name);
-        }
-        for (row, view) in &nodes {
-            let _ = write!(picture, "\n{:<width$}", view.name);
-            for (column, other) in &nodes {
-                let there = view.dialed.contains(column);
-                let back = other.dialed.contains(row);
-                let mark = match () {
-                    () if row == column => "·",
-                    () if there && (!back || row < column) => "->",
-                    () if back => "<-",
-                    () => "",
-                };
-                connections += usize::from(mark == "->");
-                let _ = write!(picture, "{mark:<width$}");
-            }
-        }
-        let _ = write!(
-            picture,
-            "\n{} nodes, {connections} connections",
-            nodes.len()
-        );
-        picture
-    }
-}
-
 /// The beginning of what somebody wrote, without what a terminal takes for commands.
 fn printable(text: &str, letters: usize) -> String {
     let text = text.chars().filter(|letter| !letter.is_control());
     text.take(letters).collect()
-}
-
-struct Options {
-    name: String,
-    listen: Vec<String>,
-    peers: Vec<Endpoint>,
-    shows_picture: bool,
-}
-
-impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let mut options = Self {
-            name: "somebody".to_owned(),
-            listen: Vec::new(),
-            peers: Vec::new(),
-            shows_picture: false,
-        };
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(USAGE);
-            match argument.as_str() {
-                "--name" => options.name = value()?,
-                "--listen" => options.listen.push(value()?),
-                "--peer" => options.peers.push(value()?.parse()?),
-                "--picture" => options.shows_picture = true,
-                _ => return Err(USAGE.into()),
-            }
-        }
-        Ok(options)
-    }
 }
