@@ -1,26 +1,16 @@
-//! Links of a process that has as many files open as it may: they wait, say why, and come up when there
-//! are files again.
-#![cfg(all(
-    target_os = "linux",
-    feature = "async-std",
-    feature = "smol",
-    feature = "tls",
-    feature = "tokio",
-    feature = "websocket"
-))]
+//! Links wait, say why, and come up when there are files again.
 
 use std::env;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sessionwire::rpc::{Link, LinkConfig, LinkState};
 use sessionwire::transport::{Identity, TlsServer, TransportConfig};
 use sessionwire::{Channel, ChannelError, Config, Listener, Router};
 
-/// Fewer than that are enough for one that works.
-const MOST_FILES: usize = 64;
+use crate::run_with_few_files;
+
 /// `EMFILE`.
 const TOO_MANY_OPEN_FILES: i32 = 24;
 /// Where the links go, and what runs them.
@@ -66,17 +56,15 @@ fn links_out_of_files_wait_and_say_so_and_come_up_when_there_are_some() {
         listener.serve(&router).await
     });
 
-    let script =
-        format!("ulimit -n {MOST_FILES}; exec \"$0\" --exact few_files --ignored --nocapture");
+    let endpoints = endpoints.join(" ");
+    let roots = certificate.to_str().expect("a path that is text");
     for runtime in ["async-std", "smol", "tokio"] {
-        let child = Command::new("sh")
-            .args(["-c", &script])
-            .arg(env::current_exe().expect("this program"))
-            .env(ENDPOINTS, endpoints.join(" "))
-            .env(RUNTIME, runtime)
-            .env("SSL_CERT_FILE", &certificate)
-            .status();
-        assert!(child.expect("a shell").success(), "on {runtime}");
+        let variables = [
+            (ENDPOINTS, endpoints.as_str()),
+            (RUNTIME, runtime),
+            ("SSL_CERT_FILE", roots),
+        ];
+        run_with_few_files("links::few_files", &variables);
     }
     fs::remove_file(certificate).ok();
 }

@@ -1,39 +1,23 @@
-//! A node in a process that may open no more files: a process of its own, as the limit is the process's.
-#![cfg(all(
-    target_os = "linux",
-    feature = "async-std",
-    feature = "smol",
-    feature = "tls",
-    feature = "tokio",
-    feature = "websocket"
-))]
-
-#[path = "support/mod.rs"]
-mod support;
+//! A node keeps its peers, waits, and goes on when there are files again.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::net::TcpStream;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::{Watchdog, watched};
+use crate::{MOST_FILES, run_with_few_files};
 use sessionwire::node::book::BookConfig;
 use sessionwire::node::{
     App, DialError, Direction, NetworkId, Node, NodeConfig, NodeEvent, PeerId, Select,
 };
 use sessionwire::runtime::AsyncStd;
 use sessionwire::transport::Endpoint;
-use support::{Watchdog, watched};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-
-/// Set in the process that has the limit.
-const LIMITED: &str = "SESSIONWIRE_TEST_FILES";
-/// Enough for the runtime, and for the connections of the test.
-const MOST_FILES: usize = 64;
 
 /// Says numbers.
 struct Numbers;
@@ -52,19 +36,14 @@ fn node(config: NodeConfig) -> Node<Numbers> {
 
 #[test]
 fn a_node_that_may_open_no_file_keeps_its_peers_and_waits_and_goes_on_when_it_may() {
-    if std::env::var_os(LIMITED).is_some() {
-        let _watchdog = Watchdog::default();
-        return async_std::task::block_on(watched(Box::pin(without_files())));
-    }
-    let test = "a_node_that_may_open_no_file_keeps_its_peers_and_waits_and_goes_on_when_it_may";
-    let script = format!("ulimit -n {MOST_FILES}; exec \"$0\" \"$@\"");
-    let ended = Command::new("sh")
-        .args(["-c", &script])
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", test, "--nocapture"])
-        .env(LIMITED, "1")
-        .status();
-    assert!(ended.expect("a shell").success());
+    run_with_few_files("nodes::few_files", &[]);
+}
+
+#[test]
+#[ignore = "a process of its own, which the test above starts with few files"]
+fn few_files() {
+    let _watchdog = Watchdog::default();
+    async_std::task::block_on(watched(Box::pin(without_files())));
 }
 
 async fn without_files() {
