@@ -20,7 +20,7 @@ use super::link::Link;
 use super::message::{self, Notice};
 use super::node::Received;
 use super::peer::{Peer, count};
-use super::registry::Key;
+use super::registry::{Key, Parting};
 use super::rejection::{Reason, Rejection};
 use super::shake::{Approach, Shaken, shake};
 use super::shared::Shared;
@@ -332,7 +332,8 @@ async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: 
                     take_turns().await;
                 }
                 match Notice::decode(&message) {
-                    Some(Notice::Bye) => shared.released(link.key),
+                    Some(Notice::Bye) => shared.parted(link.key, Parting::Leaves),
+                    Some(Notice::Moved) => shared.parted(link.key, Parting::Moves),
                     Some(notice) => hear(shared, link, notice),
                     None => {
                         shared.misbehaved(&link.peer.id(), BAN);
@@ -341,11 +342,11 @@ async fn read_notices<A: App>(shared: &Shared<A>, link: &Link<A>, mut receiver: 
                 }
             }
             Ok(None) => {
-                shared.released(link.key);
+                shared.parted(link.key, Parting::Finishes);
                 break;
             }
             Err(_) => {
-                shared.retire(link.key, false);
+                shared.retire(link.key);
                 break;
             }
         }
@@ -375,7 +376,7 @@ fn hear<A: App>(shared: &Shared<A>, link: &Link<A>, notice: Notice) {
         Notice::Announce(items) => items::announced(shared, link, &items),
         Notice::Request(items) => items::requested(shared, link, items),
         Notice::Missing(items) => items::missing(shared, link, &items),
-        Notice::Bye => {}
+        Notice::Bye | Notice::Moved => {}
     }
 }
 

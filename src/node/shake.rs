@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use event_listener::listener;
 
 use super::app::{App, Direction, Introduction};
 use super::error::HandshakeError;
@@ -259,9 +260,11 @@ async fn examine<A: App>(
 /// A connection of the same kind that is there already must answer, or give way.
 async fn enter<A: App>(shared: &Arc<Shared<A>>, key: Key, hello: &Hello) -> Result<(), Rejection> {
     loop {
+        listener!(shared.departure => departure);
         match shared.enter(key, hello.id, hello.instance) {
             Entrance::Granted => return Ok(()),
             Entrance::Duplicate => return Err(Rejection::new(Reason::Duplicate)),
+            Entrance::Wait => departure.await,
             Entrance::Full => {
                 return Err(Rejection::new(Reason::Full).retry_after(FULL_RETRY));
             }

@@ -24,7 +24,7 @@ use super::node::Received;
 use super::observer::Observers;
 use super::outbox::{self, Outbox};
 use super::peer::Peer;
-use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Registry};
+use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Parting, Registry};
 use super::state::{Aftermath, State};
 use crate::mux::{Code, Connection};
 use crate::runtime::SharedRuntime;
@@ -170,11 +170,14 @@ impl<A: App> Shared<A> {
 
     /// Says goodbye to a peer, false if it is not there.
     pub(super) fn disconnect(&self, id: &PeerId) -> bool {
-        let keys = self.lock().registry.connections_of(id);
-        for key in &keys {
-            self.retire(*key, true);
-        }
-        !keys.is_empty()
+        let now = self.runtime.now();
+        self.change(|state, aftermath| {
+            let was_there = !state.registry.connections_of(id).is_empty();
+            let left = state.registry.leave(id, now);
+            state.say_goodbye(&left);
+            state.review(id, aftermath);
+            was_there
+        })
     }
 
     /// The connection that what is for a peer is sent on.
@@ -251,32 +254,29 @@ impl<A: App> Shared<A> {
                 state.tell(NodeEvent::Up(peer), aftermath);
             }
             if let Some(loser) = opened.retire.and_then(|loser| state.links.get(&loser)) {
-                loser.notice(&Notice::Bye);
+                loser.notice(&Notice::Moved);
             }
             state.review(&id, aftermath);
             Ok(link)
         })
     }
 
-    /// Nothing more is sent on a connection; if `says_bye`, the peer is told.
-    pub(super) fn retire(&self, key: Key, says_bye: bool) {
+    /// Nothing more is sent on a connection that has failed.
+    pub(super) fn retire(&self, key: Key) {
         let now = self.runtime.now();
         self.change(|state, aftermath| {
-            if !state.registry.retire(key, now) {
-                return;
+            if state.registry.retire(key, now) {
+                state.review_of(key, aftermath);
             }
-            if let Some(link) = state.links.get(&key).filter(|_| says_bye) {
-                link.notice(&Notice::Bye);
-            }
-            state.review_of(key, aftermath);
         });
     }
 
     /// The peer has said that it sends nothing more on a connection.
-    pub(super) fn released(&self, key: Key) {
+    pub(super) fn parted(&self, key: Key, parting: Parting) {
         let now = self.runtime.now();
         self.change(|state, aftermath| {
-            state.registry.released(key, now);
+            let left = state.registry.parted(key, parting, now);
+            state.say_goodbye(&left);
             state.review_of(key, aftermath);
         });
     }
@@ -293,7 +293,8 @@ impl<A: App> Shared<A> {
         let now = self.runtime.now();
         self.change(|state, aftermath| {
             let id = state.registry.peer_of(key);
-            let closed = state.registry.close(key);
+            let closed = state.registry.close(key, now);
+            state.say_goodbye(&closed.left);
             state.pending.remove(&key);
             aftermath.links.extend(state.links.remove(&key));
             let cut = closed.cut.iter().filter_map(|cut| state.links.get(cut));
@@ -381,13 +382,11 @@ impl<A: App> Shared<A> {
             aftermath
                 .aborted
                 .extend(std::mem::take(&mut state.pending).into_values());
-            for key in state.registry.keys() {
-                if state.registry.retire(key, now)
-                    && let Some(link) = state.links.get(&key)
-                {
-                    link.notice(&Notice::Bye);
-                }
-                state.review_of(key, aftermath);
+            let ids: Vec<PeerId> = state.peers.keys().copied().collect();
+            for id in ids {
+                let left = state.registry.leave(&id, now);
+                state.say_goodbye(&left);
+                state.review(&id, aftermath);
             }
             aftermath.departed = true;
             aftermath.is_booked = true;

@@ -11,6 +11,7 @@ use super::events::{Feed, NodeEvent};
 use super::handshake::Nonces;
 use super::identity::PeerId;
 use super::link::Link;
+use super::message::Notice;
 use super::observer::PeerChange;
 use super::peer::Peer;
 use super::registry::{Key, Registry};
@@ -78,6 +79,13 @@ impl<A: App> State<A> {
     pub(super) fn review_of(&mut self, key: Key, aftermath: &mut Aftermath<A>) {
         if let Some(id) = self.registry.peer_of(key) {
             self.review(&id, aftermath);
+        }
+    }
+
+    /// Says goodbye on connections.
+    pub(super) fn say_goodbye(&self, left: &[Key]) {
+        for link in left.iter().filter_map(|key| self.links.get(key)) {
+            link.notice(&Notice::Bye);
         }
     }
 

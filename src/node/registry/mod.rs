@@ -7,9 +7,12 @@
 //! again; what comes is read from the loser to its end, and only then from the winner. So nothing is
 //! lost, doubled or reordered, and there is one connection in the end.
 //!
-//! A connection may be lost at one end long before the other knows. So messages go from the loser to
-//! the winner only when the other end has released the loser: it held it then, and reads it to its end
-//! or cuts the winner. Until that they wait; without that the winner is cut with the loser.
+//! A connection may be lost at one end long before the other knows, and either end may leave at any
+//! moment. So messages go from the loser to the winner only when the other end has released the loser:
+//! it held both then, and reads the loser to its end or cuts the winner. The listener of the winner
+//! releases it by saying that it moves, the other end by finishing in answer to that. Until then
+//! messages wait; a goodbye instead says that the winner is of another session there, and they are not
+//! sent at all.
 
 mod entry;
 mod places;
@@ -53,6 +56,8 @@ pub(crate) enum Entrance {
     Probe(Key),
     /// There is a better connection already.
     Duplicate,
+    /// There was a better connection, which is about to end: ask again when it has.
+    Wait,
     /// No place is free.
     Full,
 }
@@ -65,7 +70,7 @@ pub(crate) struct Opened {
     pub(crate) is_new: bool,
     /// A session of the same peer that is over with this.
     pub(crate) ended: Option<Session>,
-    /// A connection to say goodbye on.
+    /// A connection that loses, to say on that this end moves.
     pub(crate) retire: Option<Key>,
 }
 
@@ -80,6 +85,19 @@ pub(crate) struct Closed {
     pub(crate) down: Option<(PeerId, Session)>,
     /// Connections to cut: messages were lost between them and this one.
     pub(crate) cut: Vec<Key>,
+    /// Connections to say goodbye on.
+    pub(crate) left: Vec<Key>,
+}
+
+/// How the other end says that it sends nothing more on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// It goes on with the connection that wins.
+    Moves,
+    /// It leaves.
+    Leaves,
+    /// It says nothing more.
+    Finishes,
 }
 
 impl Registry {
@@ -101,7 +119,7 @@ impl Registry {
         let key = self.insert(Direction::Inbound, address);
         let displaced = self.places.arrive(key);
         if let Some(displaced) = displaced {
-            self.close(displaced);
+            self.remove(displaced);
         }
         (key, displaced)
     }
@@ -112,7 +130,7 @@ impl Registry {
         if self.places.dial(key) {
             return Some(key);
         }
-        self.close(key);
+        self.remove(key);
         None
     }
 
@@ -127,6 +145,9 @@ impl Registry {
             return Entrance::Full;
         };
         let direction = entry.direction;
+        if self.is_after_winner(&id, direction, instance) {
+            return Entrance::Wait;
+        }
         for (other, entry) in self.of(&id) {
             if other == key || entry.stage != Stage::Open {
                 continue;
@@ -156,6 +177,9 @@ impl Registry {
         let entry = self.connections.get(&key).ok_or(Duplicate)?;
         let (direction, instance) = (entry.direction, entry.instance);
         let id = entry.peer.ok_or(Duplicate)?;
+        if self.is_after_winner(&id, direction, instance) {
+            return Err(Duplicate);
+        }
         let mut retire = None;
         let mut beside = None;
         for (other, entry) in self.of(&id) {
@@ -188,6 +212,9 @@ impl Registry {
         }
         if let Some(loser) = retire {
             self.retire(loser, now);
+            if let Some(entry) = self.connections.get_mut(&loser) {
+                entry.has_moved = true;
+            }
         }
         self.hurry_losers(&id, now);
         Ok(Opened {
@@ -216,20 +243,40 @@ impl Registry {
         true
     }
 
-    /// The other end sends nothing more on the connection, and has said so on it: it holds it, and will
-    /// read it to its end.
-    pub(crate) fn released(&mut self, key: Key, now: Instant) {
-        self.retire(key, now);
-        if let Some(entry) = self.connections.get_mut(&key) {
-            entry.is_released = true;
+    /// This end leaves a peer: answers the connections to say goodbye on. The one that messages are sent on
+    /// is the last, so that it takes those that wait.
+    pub(crate) fn leave(&mut self, id: &PeerId, now: Instant) -> Vec<Key> {
+        let mut keys = self.connections_of(id);
+        let writer = self.writer(id);
+        keys.sort_by_key(|key| Some(*key) == writer);
+        keys.retain(|key| self.retire(*key, now));
+        keys
+    }
+
+    /// The other end sends nothing more on the connection: answers connections to say goodbye on.
+    pub(crate) fn parted(&mut self, key: Key, parting: Parting, now: Instant) -> Vec<Key> {
+        let is_news = self.retire(key, now);
+        let Some(entry) = self.connections.get_mut(&key) else {
+            return Vec::new();
+        };
+        match parting {
+            Parting::Moves => entry.is_released = true,
+            Parting::Finishes if entry.has_moved && !entry.is_left => entry.is_released = true,
+            Parting::Finishes if !is_news => {}
+            Parting::Leaves | Parting::Finishes => {
+                entry.is_left = true;
+                if !entry.is_released {
+                    return self.sever(key, now);
+                }
+            }
         }
+        Vec::new()
     }
 
     /// All messages that came on the connection were read.
     pub(crate) fn drained(&mut self, key: Key) {
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.is_drained = true;
-            entry.is_released = true;
             entry.may_lose = false;
         }
     }
@@ -249,15 +296,26 @@ impl Registry {
     }
 
     /// The connection has ended, whatever it was at. Closing one twice is nothing.
-    pub(crate) fn close(&mut self, key: Key) -> Closed {
+    pub(crate) fn close(&mut self, key: Key, now: Instant) -> Closed {
+        let left = match self.connections.get(&key) {
+            Some(entry) if !entry.is_released => self.sever(key, now),
+            _ => Vec::new(),
+        };
+        Closed {
+            left,
+            ..self.remove(key)
+        }
+    }
+
+    fn remove(&mut self, key: Key) -> Closed {
+        let mut closed = Closed::default();
         let Some(entry) = self.connections.remove(&key) else {
-            return Closed::default();
+            return closed;
         };
         self.places.leave(key, entry.direction);
         let Some(id) = entry.peer else {
-            return Closed::default();
+            return closed;
         };
-        let mut closed = Closed::default();
         if let Some(record) = self.peers.get_mut(&id) {
             record.connections.retain(|other| *other != key);
         }
@@ -300,12 +358,14 @@ impl Registry {
     pub(crate) fn message_writer(&self, id: &PeerId) -> Option<Key> {
         let writer = self.writer(id)?;
         let entry = self.connections.get(&writer)?;
-        (!entry.is_cut && !self.is_held(writer, entry)).then_some(writer)
+        let may_write = !entry.is_cut && !entry.is_mute && !self.is_held(writer, entry);
+        may_write.then_some(writer)
     }
 
     /// Whether anything new may be sent to a peer.
     pub(crate) fn is_open(&self, id: &PeerId) -> bool {
-        self.of(id).any(|(_, entry)| entry.stage == Stage::Open)
+        let writer = self.writer(id).and_then(|key| self.connections.get(&key));
+        writer.is_some_and(|entry| entry.stage == Stage::Open)
     }
 
     /// The connections with a peer.
@@ -349,6 +409,16 @@ impl Registry {
         }
     }
 
+    /// Whether a connection would lose against one that is left and not yet over. As what comes on a loser
+    /// is read first, it must not be opened beside that, or what is old would be read after what is new.
+    fn is_after_winner(&self, id: &PeerId, direction: Direction, instance: u64) -> bool {
+        self.of(id).any(|(_, entry)| {
+            let is_crossing = entry.direction != direction && entry.instance == instance;
+            let is_left = entry.stage == Stage::Retiring;
+            is_crossing && is_left && self.wins(entry.direction, id)
+        })
+    }
+
     /// Two connections are open, and the other end is to retire the loser: it does not take for ever.
     fn hurry_losers(&mut self, id: &PeerId, now: Instant) {
         let open = |(key, entry): (Key, &Entry)| {
@@ -385,20 +455,46 @@ impl Registry {
         beside
     }
 
-    /// The writer stays as long as it can: then nothing is sent on the loser after the winner. Without
-    /// another, one that is to end takes what waited before.
+    /// No messages of the session go to connections after this one, which the other end has not released:
+    /// answers those to say goodbye on.
+    fn sever(&mut self, key: Key, now: Instant) -> Vec<Key> {
+        let Some((id, entry)) = self
+            .connections
+            .get(&key)
+            .and_then(|entry| Some((entry.peer?, entry)))
+        else {
+            return Vec::new();
+        };
+        let is_after = |(other, after): &(Key, &Entry)| {
+            let is_of_session = entry.session.is_some() && after.session == entry.session;
+            *other != key && is_of_session && self.is_before(entry, after)
+        };
+        let mut after: Vec<Key> = self.of(&id).filter(is_after).map(|(key, _)| key).collect();
+        for key in &after {
+            if let Some(entry) = self.connections.get_mut(key) {
+                entry.is_mute = true;
+            }
+        }
+        after.retain(|key| self.retire(*key, now));
+        after
+    }
+
+    /// The writer stays as long as it can, and never goes back: then nothing is sent on the loser after the
+    /// winner. Without another, one that is to end takes what waited before.
     fn choose_writer(&mut self, id: &PeerId) {
         let Some(writer) = self.peers.get(id).map(|record| record.writer) else {
             return;
         };
-        let stage = writer.and_then(|writer| Some(self.connections.get(&writer)?.stage));
+        let current = writer.and_then(|writer| self.connections.get(&writer));
+        let stage = current.map(|entry| entry.stage);
         if stage == Some(Stage::Open) {
             return;
         }
-        let next = self
-            .of(id)
-            .find(|(_, entry)| entry.stage == Stage::Open && !entry.is_cut)
-            .map(|(key, _)| key);
+        let may_follow = |(_, entry): &(Key, &Entry)| {
+            let is_back = current.is_some_and(|current| self.is_before(entry, current));
+            entry.stage == Stage::Open && !entry.is_cut && !is_back
+        };
+        let next = self.of(id).find(may_follow).map(|(key, _)| key);
         let kept = writer.filter(|_| stage == Some(Stage::Retiring));
         if let Some(record) = self.peers.get_mut(id) {
             record.writer = next.or(kept);
@@ -408,12 +504,14 @@ impl Registry {
     /// Messages wait to be sent on a connection while the other end has not released one that they were
     /// sent on before.
     fn is_held(&self, key: Key, entry: &Entry) -> bool {
-        let Some(id) = entry.peer.filter(|id| self.writer(id) == Some(key)) else {
+        let is_writer = |id: &PeerId| self.writer(id) == Some(key) && !entry.is_mute;
+        let Some(id) = entry.peer.filter(is_writer) else {
             return false;
         };
         self.of(&id).any(|(other, before)| {
             let is_left = before.stage == Stage::Retiring && !before.is_released;
-            other != key && is_left && before.session == entry.session
+            let is_of_session = before.session == entry.session;
+            other != key && is_left && is_of_session && self.is_before(before, entry)
         })
     }
 
