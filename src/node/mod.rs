@@ -14,6 +14,7 @@ mod config;
 mod discovery;
 mod error;
 mod events;
+mod guard;
 mod handshake;
 mod identity;
 mod inbox;

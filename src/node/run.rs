@@ -14,6 +14,7 @@ use super::app::App;
 use super::book::{BAN, owner};
 use super::discovery;
 use super::error::{DialError, HandshakeError};
+use super::guard::guarded;
 use super::identity::PeerId;
 use super::items;
 use super::link::Link;
@@ -232,6 +233,8 @@ async fn live<A: App>(seat: Seat<A>, link: Arc<Link<A>>, node: RawChannel, messa
     } else {
         link.cut(Code::TIMED_OUT, "the connection was to end, and did not");
     }
+    // It may be the last that has what the peer said.
+    guarded(|| drop(link));
 }
 
 /// Serves what the application offers beside its messages.
@@ -280,8 +283,8 @@ async fn hand_on<A: App>(shared: &Shared<A>, link: &Link<A>, message: &Bytes) {
     let peer = &link.peer;
     let max = shared.config.connection.max_message_size as usize;
     let decoded = message::parse(message).and_then(|(item, body)| {
-        let message = codec::decode(&body, message::body_limit(max)).ok()?;
-        Some((item, message))
+        let decoded = guarded(|| codec::decode(&body, message::body_limit(max)));
+        Some((item, decoded?.ok()?))
     });
     let Some((item, decoded)) = decoded else {
         count(&peer.shared.counters.undecodable);
@@ -290,6 +293,7 @@ async fn hand_on<A: App>(shared: &Shared<A>, link: &Link<A>, message: &Bytes) {
         return;
     };
     if item.is_some_and(|item| !items::arrived(shared, link, &item)) {
+        guarded(|| drop::<A::Message>(decoded));
         return;
     }
     count(&peer.shared.counters.received);
@@ -421,13 +425,16 @@ pub(super) async fn listen<A: App>(
     let endpoint = listener.endpoint().clone();
     let (abort, registration) = AbortHandle::new_pair();
     let accepting = Abortable::new(accept_all(Arc::clone(shared), listener), registration);
-    {
+    let stopped = {
         let mut state = shared.lock();
-        if state.stopped {
-            abort.abort();
-        }
-        state.listening.push((endpoint.clone(), abort));
         state.book.listening(endpoint.clone());
+        if !state.stopped {
+            state.listening.push((endpoint.clone(), abort.clone()));
+        }
+        state.stopped
+    };
+    if stopped {
+        abort.abort();
     }
     shared.runtime.spawn(Box::pin(async move {
         // That it is aborted is how it ends.

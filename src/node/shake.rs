@@ -1,6 +1,5 @@
 //! The handshake over a connection, the same for both directions.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use event_listener::listener;
 
 use super::app::{App, Direction, Introduction};
 use super::error::HandshakeError;
+use super::guard::guarded;
 use super::handshake::{Failure, Handshake, Hello, LONGEST, Message, Step};
 use super::identity::PeerId;
 use super::link::Link;
@@ -192,9 +192,16 @@ async fn next_channel(
 }
 
 fn own_hello<A: App>(shared: &Shared<A>, direction: Direction) -> Result<Hello, CodecError> {
-    let mut application = BytesMut::new();
-    let said = shared.app.hello(direction);
-    codec::encode(&said, &mut application, application_limit())?;
+    let said = guarded(|| {
+        let mut said = BytesMut::new();
+        let hello = shared.app.hello(direction);
+        codec::encode(&hello, &mut said, application_limit()).map(|_| said.freeze())
+    });
+    let application = said.unwrap_or_else(|| {
+        Err(CodecError::Unserializable {
+            reason: "the application's code panicked".into(),
+        })
+    })?;
     let advertised = shared.config.advertised.clone();
     let endpoints = if advertised.is_empty() {
         let listening = &shared.lock().listening;
@@ -213,13 +220,14 @@ fn own_hello<A: App>(shared: &Shared<A>, direction: Direction) -> Result<Hello, 
         versions: shared.config.versions,
         capabilities: shared.config.capabilities,
         endpoints,
-        application: application.freeze(),
+        application,
     })
 }
 
 /// Whether the peer is who it says, and not banned.
 fn bar<A: App>(shared: &Shared<A>, connection: &Connection, id: &PeerId) -> Result<(), Rejection> {
-    if !shared.config.identity.verify(id, connection.info()) {
+    let verified = guarded(|| shared.config.identity.verify(id, connection.info()));
+    if verified != Some(true) {
         return Err(Rejection::new(Reason::Identity));
     }
     let now = shared.runtime.now();
@@ -239,21 +247,23 @@ async fn examine<A: App>(
     version: u16,
 ) -> Result<Introduction<A::Hello>, Rejection> {
     enter(shared, key, &hello).await?;
-    let said = codec::decode(&hello.application, application_limit());
+    let said = guarded(|| codec::decode(&hello.application, application_limit()));
+    let said = said.and_then(Result::ok);
     let introduction = Introduction {
         id: hello.id,
         direction,
         version,
         capabilities: hello.capabilities,
         endpoints: hello.endpoints,
-        hello: said.map_err(|_| Rejection::new(Reason::Undecodable))?,
+        hello: said.ok_or_else(|| Rejection::new(Reason::Undecodable))?,
         connection: connection.info().clone(),
     };
-    let admitted = catch_unwind(AssertUnwindSafe(|| shared.app.admit(&introduction)));
-    admitted.unwrap_or_else(|_| {
-        tracing::error!("the application panicked over a peer");
-        Err(Rejection::application(0, ""))
-    })?;
+    let admitted = guarded(|| shared.app.admit(&introduction));
+    let admitted = admitted.unwrap_or_else(|| Err(Rejection::application(0, "")));
+    if let Err(rejection) = admitted {
+        guarded(|| drop(introduction));
+        return Err(rejection);
+    }
     Ok(introduction)
 }
 

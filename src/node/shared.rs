@@ -13,6 +13,7 @@ use super::broadcast::Select;
 use super::config::NodeConfig;
 use super::error::DialError;
 use super::events::{Feed, NodeEvent};
+use super::guard::guarded;
 use super::handshake::Nonces;
 use super::identity::{NetworkId, PeerId};
 use super::inbox::Inbox;
@@ -220,7 +221,13 @@ impl<A: App> Shared<A> {
     ) -> Result<Arc<Link<A>>, Duplicate> {
         let now = self.runtime.now();
         let id = introduction.id;
-        self.change(|state, aftermath| {
+        let limits = outbox::Limits {
+            messages: self.config.queue_messages,
+            bytes: self.config.queue_bytes,
+        };
+        // Made and dropped where no lock is held: the introduction has the application's own Drop.
+        let fresh = Peer::new(introduction, Outbox::new(limits), connection.clone());
+        let opened = self.change(|state, aftermath| {
             if state.stopped {
                 return Err(Duplicate);
             }
@@ -230,14 +237,7 @@ impl<A: App> Shared<A> {
             }
             let known = state.peers.get(&id).filter(|_| !opened.is_new).cloned();
             let is_up = known.is_none();
-            let peer = known.unwrap_or_else(|| {
-                let limits = outbox::Limits {
-                    messages: self.config.queue_messages,
-                    bytes: self.config.queue_bytes,
-                };
-                let outbox = Outbox::new(limits);
-                Peer::new(introduction, outbox, connection.clone())
-            });
+            let peer = known.unwrap_or_else(|| fresh.clone());
             let link = Arc::new(Link::new(key, peer.clone(), connection.clone()));
             state.links.insert(key, Arc::clone(&link));
             if is_up || dialed.is_some() {
@@ -258,7 +258,9 @@ impl<A: App> Shared<A> {
             }
             state.review(&id, aftermath);
             Ok(link)
-        })
+        });
+        guarded(|| drop(fresh));
+        opened
     }
 
     /// Nothing more is sent on a connection that has failed.
@@ -433,6 +435,7 @@ impl<A: App> Shared<A> {
             self.booked.notify(usize::MAX);
         }
         aftermath.pass();
+        guarded(|| drop(aftermath));
         result
     }
 

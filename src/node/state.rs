@@ -134,7 +134,8 @@ impl<A: App> Default for Aftermath<A> {
 }
 
 impl<A: App> Aftermath<A> {
-    pub(super) fn pass(self) {
+    /// Tells everyone whom it concerns.
+    pub(super) fn pass(&self) {
         self.aborted.iter().for_each(AbortHandle::abort);
         for link in &self.cut {
             link.cut(Code::CANCELLED, "another connection of the peer was lost");

@@ -17,6 +17,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod application;
 mod discovery;
 mod duplicates;
 mod handshakes;

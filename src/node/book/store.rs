@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_listener::Event;
 
 use super::{Book, BookConfig, LARGEST_SNAPSHOT, SnapshotError};
+use crate::node::guard::guarded;
 use crate::runtime::{Instant, MaybeSend, MaybeSync};
 
 /// Where a [`Book`] is kept between two runs of a program.
@@ -156,7 +157,10 @@ pub fn open(
 pub async fn save(store: Arc<dyn Store>, snapshot: Vec<u8>) -> io::Result<()> {
     let saving = Arc::new(Saving::default());
     let on_thread = Arc::clone(&saving);
-    in_background(move || on_thread.finish(store.save(&snapshot)))?;
+    in_background(move || {
+        let saved = guarded(|| store.save(&snapshot));
+        on_thread.finish(saved.unwrap_or_else(|| Err(io::Error::other("the store panicked"))));
+    })?;
     saving.finished().await
 }
 
