@@ -186,6 +186,13 @@ impl RawChannel {
         &self.sender.handle.shared.runtime
     }
 
+    /// Makes the first so many messages that come no larger than `most`: a larger one resets the channel
+    /// when so much of it has come.
+    pub(crate) fn limit_first(&self, messages: u32, most: u32) {
+        let Handle { shared, key } = &self.sender.handle;
+        shared.with(|state| state.machine.limit_first(*key, messages, most));
+    }
+
     pub(crate) fn max_message_size(&self) -> MaxMessageSize {
         let max = self
             .sender

@@ -186,7 +186,10 @@ pub(super) async fn reach<A: App>(
 fn start<A: App>(shared: &Shared<A>, established: Established, role: Role) -> (Connection, Driver) {
     let Established { stream, info, .. } = established;
     let config = shared.config.connection.clone();
-    Connection::start(stream, role, config, info, shared.runtime.clone())
+    let (connection, driver) =
+        Connection::start(stream, role, config, info, shared.runtime.clone());
+    connection.hold_places();
+    (connection, driver)
 }
 
 /// Ends a connection that came to nothing, so that the other end learns why.
@@ -213,6 +216,7 @@ async fn begin<A: App>(seat: Seat<A>, shaken: Shaken<A>) {
 /// The life of a peer's connection after the handshake.
 async fn live<A: App>(seat: Seat<A>, link: Arc<Link<A>>, node: RawChannel, messages: RawChannel) {
     let shared = Arc::clone(&seat.shared);
+    link.connection.grant_places();
     serve(&shared, &link.connection);
     let (node_sender, node_receiver) = node.split();
     let (sender, receiver) = messages.split();

@@ -23,6 +23,13 @@ use crate::transport::Endpoint;
 
 /// The longest that an application may say of itself, in bytes.
 const LONGEST_APPLICATION: usize = LONGEST / 2;
+/// The messages of a handshake, by who says them: larger ones are not put together. What follows may be
+/// larger, and may be there before the handshake is over here.
+const MESSAGES_OF_DIALER: u32 = 2;
+const MESSAGES_OF_DIALED: u32 = 1;
+#[expect(clippy::cast_possible_truncation, reason = "it is 4096")]
+const LONGEST_MESSAGE: u32 = LONGEST as u32;
+
 /// When a node that is full is worth another try.
 const FULL_RETRY: Duration = Duration::from_secs(30);
 
@@ -170,10 +177,12 @@ async fn channels(
     if direction == Direction::Outbound {
         let node = connection.open_raw_with(NODE_PROTOCOL, Priority::High);
         let node = node.await?;
+        node.limit_first(MESSAGES_OF_DIALED, LONGEST_MESSAGE);
         let messages = connection.open_raw(MESSAGES_PROTOCOL).await?;
         return Ok((node, Messages::Opened(messages)));
     }
     let node = next_channel(connection, NODE_PROTOCOL).await?.accept_raw();
+    node.limit_first(MESSAGES_OF_DIALER, LONGEST_MESSAGE);
     let messages = next_channel(connection, MESSAGES_PROTOCOL).await?;
     Ok((node, Messages::Incoming(messages)))
 }

@@ -64,6 +64,8 @@ pub(crate) struct Machine {
     /// The channel of the last Data frame and its key: runs of frames are common.
     last_data: (u32, usize),
     opened: Opened,
+    /// How many channels of the peer may be open.
+    places: u32,
     /// Slots that are not over on the wire.
     live: usize,
     backlog: VecDeque<usize>,
@@ -201,6 +203,7 @@ impl Machine {
                 allowed_there: config.max_channels,
                 last_there: None,
             },
+            places: config.max_channels,
             live: 0,
             backlog: VecDeque::new(),
             schedule: Schedule::default(),
@@ -425,15 +428,12 @@ impl Machine {
         let allowed = self.allowed_there();
         let news = allowed.saturating_sub(self.opened.allowed_there);
         let exhausted = self.opened.there >= self.opened.allowed_there;
-        self.control.allow |= news >= self.config.max_channels / 4 || (exhausted && news > 0);
+        self.control.allow |= news >= self.places / 4 || (exhausted && news > 0);
     }
 
     /// How many channels the peer may have opened in all, by what is free now.
     fn allowed_there(&self) -> u32 {
-        let free = self
-            .config
-            .max_channels
-            .saturating_sub(self.opened.there_now);
+        let free = self.places.saturating_sub(self.opened.there_now);
         self.opened.there.saturating_add(free)
     }
 
