@@ -120,7 +120,7 @@ async fn main() -> Result<(), Failure> {
         // Nobody types any more, somebody may still look.
         return relaying.await;
     }
-    node.shutdown(Duration::from_secs(5)).await;
+    node.shutdown(Duration::from_secs(5)).await?;
     Ok(())
 }
 

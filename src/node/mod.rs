@@ -30,6 +30,7 @@ mod peer;
 mod registry;
 mod rejection;
 mod run;
+mod saving;
 mod shake;
 mod shared;
 mod state;

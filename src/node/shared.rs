@@ -26,6 +26,7 @@ use super::observer::Observers;
 use super::outbox::{self, Outbox};
 use super::peer::Peer;
 use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Parting, Registry};
+use super::saving::Saving;
 use super::state::{Aftermath, State};
 use crate::mux::{Code, Connection};
 use crate::runtime::SharedRuntime;
@@ -50,6 +51,7 @@ pub(super) struct Shared<A: App> {
     /// There may be something to ask for.
     pub(super) stocked: Event,
     pub(super) inventory: Mutex<Inventory>,
+    pub(super) saving: Saving,
     state: Mutex<State<A>>,
     pub(super) observers: Arc<Observers>,
 }
@@ -110,6 +112,7 @@ impl<A: App> Shared<A> {
             booked: Event::new(),
             stocked: Event::new(),
             inventory: Mutex::new(Inventory::new(items)),
+            saving: Saving::default(),
             state: Mutex::new(state),
             observers: Arc::default(),
         }
@@ -393,6 +396,7 @@ impl<A: App> Shared<A> {
             aftermath.departed = true;
             aftermath.is_booked = true;
         });
+        self.saving.end();
     }
 
     /// Cuts all connections.

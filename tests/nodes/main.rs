@@ -24,5 +24,6 @@ mod handshakes;
 mod impostor;
 mod inventory;
 mod messages;
+mod saving;
 mod sockets;
 mod stage;

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use event_listener::Event;
 
@@ -39,6 +40,21 @@ pub trait Store: fmt::Debug + MaybeSend + MaybeSync + 'static {
     ///
     /// As moving it says.
     fn set_aside(&self, problem: &SnapshotError) -> io::Result<()>;
+}
+
+/// Why a node that stopped has not saved its book.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The store failed: what it had before is still there.
+    #[error("the address book was not saved: {0}")]
+    Store(#[source] Arc<io::Error>),
+    /// The store was too slow. It may go on in the background.
+    #[error("the address book was not saved within {after:?}; its store is slow")]
+    TimedOut {
+        /// The limit.
+        after: Duration,
+    },
 }
 
 /// A [`Store`] in a file: a crash leaves the book as it was before or after a save.
