@@ -11,6 +11,7 @@ pub mod book;
 mod app;
 mod broadcast;
 mod config;
+mod connections;
 mod discovery;
 mod error;
 mod events;
@@ -21,6 +22,7 @@ mod inbox;
 mod inventory;
 mod items;
 mod link;
+mod live;
 mod message;
 #[expect(clippy::module_inception, reason = "it is what the layer is about")]
 mod node;

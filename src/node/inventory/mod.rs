@@ -4,12 +4,14 @@
 //! one of whoever has the most gives way to a peer that has fewer: peers that name what they do not
 //! have take places from each other and not from everybody.
 
+mod entry;
 mod item;
 mod seen;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use self::entry::{Source, Wanted};
 pub use self::item::ItemId;
 use self::seen::Seen;
 use super::identity::PeerId;
@@ -50,45 +52,6 @@ pub(crate) struct Inventory {
 
 /// A place in the queue of a peer: lower ones are asked for first.
 type Ticket = u64;
-
-/// An item that was announced and is not here.
-#[derive(Debug)]
-struct Wanted {
-    /// Whose share of the places it takes.
-    first: PeerId,
-    /// Who else has it, and was not asked yet.
-    sources: VecDeque<PeerId>,
-    /// Whose turn it is, asked or about to be.
-    turn: Option<PeerId>,
-    /// Its place in that peer's queue, until it is asked for.
-    ticket: Option<Ticket>,
-    /// Who was asked, and may answer still.
-    asked: Vec<PeerId>,
-    /// When it is given up.
-    until: Instant,
-}
-
-/// A peer that has announced something.
-#[derive(Debug, Default)]
-struct Source {
-    /// What it is to be asked for.
-    queue: BTreeMap<Ticket, ItemId>,
-    /// How many items it was asked for and owes.
-    owes: usize,
-    /// When others are asked for what it owes; not later than `latest`, however much it sends.
-    deadline: Option<Instant>,
-    latest: Option<Instant>,
-    /// The items that it named first and nobody is asked for at the moment, and those that somebody is.
-    spare: BTreeSet<ItemId>,
-    busy: BTreeSet<ItemId>,
-}
-
-impl Source {
-    /// How many places it has.
-    fn share(&self) -> usize {
-        self.spare.len().saturating_add(self.busy.len())
-    }
-}
 
 /// What an item is that a peer sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
