@@ -48,7 +48,7 @@ pub trait Store: fmt::Debug + MaybeSend + MaybeSync + 'static {
 pub enum SaveError {
     /// The store failed: what it had before is still there.
     #[error("the address book was not saved: {0}")]
-    Store(#[source] Arc<io::Error>),
+    Store(Arc<io::Error>),
     /// The store was too slow. It may go on in the background.
     #[error("the address book was not saved within {after:?}; its store is slow")]
     TimedOut {
