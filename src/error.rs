@@ -10,6 +10,9 @@ use crate::transport::TransportError;
 /// Any error of this crate, for programs that treat them alike.
 ///
 /// Each layer has its own error, which says more; all of them turn into this one with `?`.
+///
+/// The text of every error says what its causes say. They are in its fields and not its
+/// [`source`](std::error::Error::source), or whoever prints both would print them twice.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -65,46 +68,91 @@ mod tests {
     use super::*;
     use crate::mux::Violation;
     use crate::node::HandshakeError;
-    use crate::rpc::{BackplaneError, Fault, Loss};
+    use crate::rpc::{self, BackplaneError, Fault, Loss};
 
-    /// Logs and terminals mostly get the text of the outermost error alone.
+    /// Logs and terminals mostly get the text of the outermost error alone; and who prints the sources
+    /// too is not told anything twice.
     #[test]
-    fn an_error_says_what_its_causes_say() {
+    fn an_error_says_what_its_causes_say_and_says_it_once() {
         let refused = TransportError::Connect {
             endpoint: "tcp://127.0.0.1:1".parse().expect("an endpoint"),
-            source: Arc::new(io::Error::other("nobody there")),
+            cause: Arc::new(io::Error::other("nobody there")),
         };
         let lost = ConnectionError::Io(Arc::new(io::Error::other("unplugged")));
         let channel = ChannelError::Connection(lost.clone());
         let ended = LinkError::Ended(lost.clone());
+        let unreachable = LinkError::Unreachable {
+            attempts: 3,
+            last: rpc::DialError::Transport(refused.clone()),
+        };
         let fault = Fault::refused("not for sale");
         let codec = CodecError::TooLargeToSend {
             at_least: 2,
             limit: 1,
         };
-        let all: [Error; 14] = [
-            CallError::Fault(fault.clone()).into(),
-            CallError::NotSent(ended.clone()).into(),
-            CallError::Unknown(Loss::Channel(channel.clone())).into(),
-            CallError::Unknown(Loss::Link(ended.clone())).into(),
-            CallError::Unencodable(codec.clone()).into(),
-            SubscribeError::Refused(fault).into(),
-            SubscribeError::Down(ended).into(),
-            PublishError::Backplane(BackplaneError::Unreachable(refused.clone())).into(),
-            DialError::Transport(refused).into(),
-            DialError::Handshake(HandshakeError::Channel(channel)).into(),
-            DialError::Handshake(HandshakeError::Hello(codec)).into(),
-            OpenError::Connection(lost.clone()).into(),
-            SessionError::Connection(lost).into(),
-            ConnectionError::PeerMisbehaved(Violation::Abuse).into(),
+        let unencodable = codec.to_string();
+        let undecodable = SessionError::Undecodable {
+            state: "Idle",
+            tag: 1,
+            cause: codec.clone(),
+        };
+        let all: [(Error, &str); 20] = [
+            (CallError::Fault(fault.clone()).into(), "not for sale"),
+            (CallError::NotSent(ended.clone()).into(), "unplugged"),
+            (
+                CallError::Unknown(Loss::Channel(channel.clone())).into(),
+                "unplugged",
+            ),
+            (
+                CallError::Unknown(Loss::Link(ended.clone())).into(),
+                "unplugged",
+            ),
+            (CallError::Unencodable(codec.clone()).into(), &unencodable),
+            (CallError::Undecodable(codec.clone()).into(), &unencodable),
+            (SubscribeError::Refused(fault).into(), "not for sale"),
+            (SubscribeError::Down(ended).into(), "unplugged"),
+            (
+                SubscribeError::Down(unreachable.clone()).into(),
+                "nobody there",
+            ),
+            (
+                SubscribeError::Unencodable(codec.clone()).into(),
+                &unencodable,
+            ),
+            (
+                PublishError::Backplane(BackplaneError::Unreachable(refused.clone())).into(),
+                "nobody there",
+            ),
+            (
+                PublishError::Unencodable(codec.clone()).into(),
+                &unencodable,
+            ),
+            (unreachable.into(), "nobody there"),
+            (DialError::Transport(refused).into(), "nobody there"),
+            (
+                DialError::Handshake(HandshakeError::Channel(channel)).into(),
+                "unplugged",
+            ),
+            (
+                DialError::Handshake(HandshakeError::Hello(codec)).into(),
+                &unencodable,
+            ),
+            (OpenError::Connection(lost.clone()).into(), "unplugged"),
+            (SessionError::Connection(lost).into(), "unplugged"),
+            (undecodable.into(), &unencodable),
+            (
+                ConnectionError::PeerMisbehaved(Violation::Abuse).into(),
+                &Violation::Abuse.to_string(),
+            ),
         ];
-        for error in all {
+        for (error, cause) in all {
             let text = error.to_string();
-            let mut innermost: &dyn std::error::Error = &error;
-            while let Some(source) = innermost.source() {
-                innermost = source;
+            assert!(text.contains(cause), "{text}: {error:?}");
+            let mut next = std::error::Error::source(&error);
+            while let Some(source) = next {
+                assert!(!text.contains(&source.to_string()), "{text}: {error:?}");
+                next = source.source();
             }
-            assert!(text.contains(&innermost.to_string()), "{text}: {error:?}");
         }
         let fault = Error::from(CallError::Fault(Fault::refused("not for sale")));
         assert_eq!(fault.to_string(), "the service refused (not for sale)");

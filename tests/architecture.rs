@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 20] = [
+const SANS_IO: [&str; 21] = [
     "codec/",
     "mux/frame",
     "mux/input.rs",
@@ -34,6 +34,7 @@ const SANS_IO: [&str; 20] = [
     "rpc/calls/message.rs",
     "rpc/calls/window/",
     "rpc/link/backoff.rs",
+    "rpc/topics/allowance.rs",
     "rpc/topics/backplane/redis/resp.rs",
     "rpc/topics/machine/",
     "rpc/topics/ring.rs",
@@ -94,6 +95,28 @@ fn sans_io_modules_do_no_io() {
         }
     }
     assert_eq!(faults, [""; 0], "a machine is told what happened");
+}
+
+/// Who prints an error with its sources would read everything twice.
+#[test]
+fn errors_say_their_causes_and_do_not_have_them_as_sources_too() {
+    let mut faults = Vec::new();
+    for file in sources() {
+        let lines: Vec<&str> = file.code.lines().map(str::trim).collect();
+        for (number, line) in (1..).zip(&lines) {
+            let is_transparent = number > 1 && lines[number - 2] == "#[error(transparent)]";
+            let is_source = line.contains("#[source]")
+                || line.contains("#[from]") && !is_transparent
+                || file.path.ends_with("error.rs") && line.starts_with("source:");
+            if is_source {
+                faults.push(format!("{}:{number}", file.path));
+            }
+        }
+    }
+    assert_eq!(
+        faults, [""; 0],
+        "a cause is in the text, or is the whole error"
+    );
 }
 
 #[test]

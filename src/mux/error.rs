@@ -1,6 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::code::Code;
@@ -12,10 +13,10 @@ use super::frame::FrameError;
 pub enum ConnectionError {
     /// The transport failed, or ended without a goodbye.
     #[error("the transport failed: {0}")]
-    Io(#[source] Arc<io::Error>),
+    Io(Arc<io::Error>),
     /// The peer broke the rules of the protocol; it has been told.
     #[error("the peer broke the protocol: {0}")]
-    PeerMisbehaved(#[from] Violation),
+    PeerMisbehaved(Violation),
     /// The peer closed the connection and said why.
     #[error("the peer closed the connection: {code}{}", reason_text(reason))]
     ClosedByPeer {
@@ -47,6 +48,12 @@ pub enum ConnectionError {
     /// it to its end.
     #[error("the driver of the connection was dropped")]
     DriverDropped,
+}
+
+impl From<Violation> for ConnectionError {
+    fn from(cause: Violation) -> Self {
+        Self::PeerMisbehaved(cause)
+    }
 }
 
 impl ConnectionError {
@@ -175,7 +182,7 @@ impl Violation {
 pub enum ChannelError {
     /// The whole connection ended.
     #[error("the connection ended: {0}")]
-    Connection(#[from] ConnectionError),
+    Connection(ConnectionError),
     /// The peer did not accept the channel; with [`Code::REFUSED`] a later attempt may succeed.
     #[error("the peer refused the channel: {code}{}", reason_text(reason))]
     Refused {
@@ -221,6 +228,12 @@ pub enum ChannelError {
     Codec(#[from] crate::codec::CodecError),
 }
 
+impl From<ConnectionError> for ChannelError {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Connection(cause)
+    }
+}
+
 impl ChannelError {
     /// Whether opening the channel again may succeed.
     pub fn is_retryable(&self) -> bool {
@@ -257,13 +270,29 @@ impl From<ChannelError> for io::Error {
     }
 }
 
+/// A message that was not sent, and why.
+#[derive(Debug, Clone, Error)]
+#[error("a message was not sent: {error}")]
+pub struct SendError {
+    /// What became of the channel.
+    pub error: ChannelError,
+    /// The message.
+    pub message: Bytes,
+}
+
+impl From<SendError> for ChannelError {
+    fn from(error: SendError) -> Self {
+        error.error
+    }
+}
+
 /// Why a channel could not be opened.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The connection ended.
     #[error("the connection ended: {0}")]
-    Connection(#[from] ConnectionError),
+    Connection(ConnectionError),
     /// One of the two ends is draining: dial again and open there.
     #[error("the connection is draining: open on a new one")]
     Draining,
@@ -273,6 +302,12 @@ pub enum OpenError {
     /// The protocol's name is longer than 255 bytes.
     #[error("a protocol name of {0} bytes, 255 are allowed")]
     NameTooLong(usize),
+}
+
+impl From<ConnectionError> for OpenError {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Connection(cause)
+    }
 }
 
 pub(crate) fn reason_text(reason: &str) -> String {

@@ -5,7 +5,6 @@ mod config;
 mod connection;
 mod driver;
 mod error;
-mod feed;
 mod frame;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
@@ -30,13 +29,13 @@ pub use self::config::Config;
 pub use self::connection::{Connection, IncomingChannel};
 pub use self::driver::Driver;
 pub(crate) use self::error::reason_text;
-pub use self::error::{ChannelError, ConnectionError, OpenError, Timeout, Violation};
+pub use self::error::{ChannelError, ConnectionError, OpenError, SendError, Timeout, Violation};
 pub use self::frame::FrameError;
 pub(crate) use self::frame::MAX_PROTOCOL_NAME;
 pub use self::listen::{Listener, connect, connect_with, listen};
 pub(crate) use self::places::Place;
 pub use self::priority::Priority;
-pub use self::raw::{RawChannel, RawReceiver, RawSender, SendError};
+pub use self::raw::{RawChannel, RawReceiver, RawSender};
 pub use self::role::Role;
 pub use self::router::Router;
 pub use self::statistics::{FrameCounts, RoundTrip, Statistics};

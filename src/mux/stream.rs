@@ -23,11 +23,18 @@ pub struct ChannelStream {
 }
 
 impl ChannelStream {
-    pub(super) fn new(channel: RawChannel) -> Self {
+    fn new(channel: RawChannel) -> Self {
         Self {
             channel,
             unread: Bytes::new(),
         }
+    }
+}
+
+impl RawChannel {
+    /// The channel as a stream of bytes, for code that wants `AsyncRead + AsyncWrite`.
+    pub fn into_stream(self) -> ChannelStream {
+        ChannelStream::new(self)
     }
 }
 

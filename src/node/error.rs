@@ -56,16 +56,40 @@ pub enum HandshakeError {
     },
     /// What this node says of itself is too long, or cannot be encoded.
     #[error("what the application says of itself cannot be sent: {0}")]
-    Hello(#[from] CodecError),
+    Hello(CodecError),
     /// The connection ended.
     #[error("the connection ended in the handshake: {0}")]
-    Connection(#[from] ConnectionError),
+    Connection(ConnectionError),
     /// The channel of the handshake ended.
     #[error("the handshake was cut short: {0}")]
-    Channel(#[from] ChannelError),
+    Channel(ChannelError),
     /// The channel of the handshake could not be opened.
     #[error("the handshake could not begin: {0}")]
-    Open(#[from] OpenError),
+    Open(OpenError),
+}
+
+impl From<CodecError> for HandshakeError {
+    fn from(cause: CodecError) -> Self {
+        Self::Hello(cause)
+    }
+}
+
+impl From<ConnectionError> for HandshakeError {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Connection(cause)
+    }
+}
+
+impl From<ChannelError> for HandshakeError {
+    fn from(cause: ChannelError) -> Self {
+        Self::Channel(cause)
+    }
+}
+
+impl From<OpenError> for HandshakeError {
+    fn from(cause: OpenError) -> Self {
+        Self::Open(cause)
+    }
 }
 
 /// Why a message was not sent.

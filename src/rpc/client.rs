@@ -1,6 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "tower")]
 use super::calls::Call;
@@ -21,6 +22,7 @@ use crate::transport::{Endpoint, TransportError};
 pub struct ClientConfig {
     calls_at_once: usize,
     subscriptions: usize,
+    welcome_timeout: Duration,
     call_options: CallOptions,
 }
 
@@ -29,6 +31,7 @@ impl Default for ClientConfig {
         Self {
             calls_at_once: 256,
             subscriptions: 1024,
+            welcome_timeout: Duration::from_secs(5),
             call_options: CallOptions::default(),
         }
     }
@@ -52,6 +55,17 @@ impl ClientConfig {
     #[must_use]
     pub fn subscriptions(mut self, subscriptions: usize) -> Self {
         self.subscriptions = subscriptions;
+        self
+    }
+
+    /// How long a service may take to say that it takes calls, on each connection. Default 5 s, at most a
+    /// day; then the channel of the calls is opened anew.
+    ///
+    /// Calls wait meanwhile, until their deadlines: then they fail with
+    /// [`CallError::NoWelcome`](crate::rpc::CallError::NoWelcome).
+    #[must_use]
+    pub fn welcome_timeout(mut self, time: Duration) -> Self {
+        self.welcome_timeout = time.min(Duration::from_hours(24));
         self
     }
 
@@ -121,7 +135,7 @@ impl<I: Interface> Client<I> {
     pub fn with_config(link: &Link, config: &ClientConfig) -> Self {
         Self {
             link: link.clone(),
-            calls: Calls::new(link, config.calls_at_once),
+            calls: Calls::new(link, config.calls_at_once, config.welcome_timeout),
             front: Front::new(link, config.subscriptions),
             call_options: config.call_options,
             #[cfg(feature = "tower")]

@@ -81,14 +81,16 @@ pub enum SessionError {
         max: usize,
     },
     /// The peer sent a message that is no encoding of its type.
-    #[error("the peer sent a message with tag {tag} in state `{state}` that cannot be decoded")]
+    #[error(
+        "the peer sent a message with tag {tag} in state `{state}` that cannot be decoded: {cause}"
+    )]
     Undecodable {
         /// The state of the session.
         state: &'static str,
         /// The message's tag.
         tag: u8,
         /// What is wrong with it.
-        source: CodecError,
+        cause: CodecError,
     },
     /// The message to send is larger than the state, or one of the two ends, allows.
     #[error(
@@ -105,21 +107,27 @@ pub enum SessionError {
         max: usize,
     },
     /// The message to send cannot be encoded.
-    #[error("a message with tag {tag} in state `{state}` cannot be encoded")]
+    #[error("a message with tag {tag} in state `{state}` cannot be encoded: {cause}")]
     Unencodable {
         /// The state of the session.
         state: &'static str,
         /// The message's tag.
         tag: u8,
         /// What is wrong with it.
-        source: CodecError,
+        cause: CodecError,
     },
     /// The session could not be opened.
     #[error(transparent)]
     NotOpened(OpenError),
     /// The whole connection ended.
     #[error("the connection ended: {0}")]
-    Connection(#[from] ConnectionError),
+    Connection(ConnectionError),
+}
+
+impl From<ConnectionError> for SessionError {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Connection(cause)
+    }
 }
 
 impl SessionError {

@@ -182,7 +182,7 @@ fn unsent<S: State>(tag: u8, error: ChannelError) -> SessionError {
             length: length.saturating_sub(1),
             max: max.saturating_sub(1),
         },
-        ChannelError::Codec(source) => SessionError::Unencodable { state, tag, source },
+        ChannelError::Codec(cause) => SessionError::Unencodable { state, tag, cause },
         error => SessionError::from_channel(error, state),
     }
 }
@@ -199,8 +199,8 @@ fn undecoded<S: State>(undecoded: Undecoded) -> SessionError {
             max,
         },
         Undecoded::Malformed { tag, error } => {
-            let source: CodecError = error;
-            SessionError::Undecodable { state, tag, source }
+            let cause: CodecError = error;
+            SessionError::Undecodable { state, tag, cause }
         }
     }
 }

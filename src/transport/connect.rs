@@ -1,5 +1,4 @@
 use std::io;
-use std::sync::Arc;
 
 use super::handshake::{Handshake, Side};
 use super::{
@@ -51,9 +50,8 @@ async fn reach(
     match endpoint.scheme() {
         Scheme::Memory => {
             let stream = memory::connect(endpoint.path(), config.memory_capacity).await;
-            let stream = stream.ok_or_else(|| TransportError::Connect {
-                endpoint: endpoint.clone(),
-                source: Arc::new(io::ErrorKind::ConnectionRefused.into()),
+            let stream = stream.ok_or_else(|| {
+                TransportError::unreachable(endpoint, io::ErrorKind::ConnectionRefused.into())
             })?;
             Ok((Box::new(stream), None))
         }

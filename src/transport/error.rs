@@ -32,21 +32,31 @@ pub enum TransportError {
     },
 
     /// The host's name has no address.
-    #[error("cannot find an address for {endpoint}: {source}; check the name and the resolver")]
+    #[error("cannot find an address for {endpoint}: {cause}; check the name and the resolver")]
     Resolve {
         /// The endpoint whose host was looked up.
         endpoint: Endpoint,
         /// What the resolver said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
 
     /// Nobody could be reached at the endpoint.
-    #[error("cannot connect to {endpoint}: {source}; check that a listener runs there")]
+    #[error("cannot connect to {endpoint}: {cause}; check that a listener runs there")]
     Connect {
         /// The endpoint dialled.
         endpoint: Endpoint,
         /// What the operating system said about the last address tried.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
+    },
+
+    /// The operating system gives this end no more files, and sockets count as such. Trying again later
+    /// is worth it.
+    #[error(
+        "no connection can be made: this process, or this machine, has as many files open as it may ({cause}); close some, or raise the limit (ulimit -n)"
+    )]
+    OutOfFiles {
+        /// What the operating system said.
+        cause: Arc<io::Error>,
     },
 
     /// The endpoint did not answer in time.
@@ -61,12 +71,12 @@ pub enum TransportError {
     },
 
     /// The endpoint cannot be listened on.
-    #[error("cannot listen on {endpoint}: {source}")]
+    #[error("cannot listen on {endpoint}: {cause}")]
     Bind {
         /// The endpoint asked for.
         endpoint: Endpoint,
         /// What the operating system said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
 
     /// Another listener, which is alive, has the endpoint.
@@ -79,12 +89,12 @@ pub enum TransportError {
     },
 
     /// The listener is broken for good.
-    #[error("the listener on {endpoint} is broken: {source}; bind a new one")]
+    #[error("the listener on {endpoint} is broken: {cause}; bind a new one")]
     Accept {
         /// Where it listens.
         endpoint: Endpoint,
         /// What the operating system said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
 
     /// The peer did not finish the handshake in time.
@@ -108,12 +118,12 @@ pub enum TransportError {
     },
 
     /// The connection broke during the handshake.
-    #[error("the connection broke during the {protocol} handshake: {source}")]
+    #[error("the connection broke during the {protocol} handshake: {cause}")]
     HandshakeBroken {
         /// Which handshake.
         protocol: &'static str,
         /// What broke it.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
 
     /// The peer said something else than the handshake's protocol.
@@ -257,6 +267,26 @@ fn names(presented: &[String]) -> String {
         "no host".to_owned()
     } else {
         presented.join(", ")
+    }
+}
+
+/// `ENFILE` and `EMFILE`, or Windows' `WSAEMFILE`.
+const OUT_OF_FILES: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    code.is_some_and(|code| OUT_OF_FILES.contains(&code))
+}
+
+impl TransportError {
+    /// Why nobody could be reached.
+    pub(super) fn unreachable(endpoint: &Endpoint, error: io::Error) -> Self {
+        let cause = Arc::new(error);
+        if is_out_of_files(&cause) {
+            return Self::OutOfFiles { cause };
+        }
+        let endpoint = endpoint.clone();
+        Self::Connect { endpoint, cause }
     }
 }
 

@@ -195,10 +195,10 @@ fn check(endpoint: &Endpoint) -> Result<(), TransportError> {
 /// With TLS 1.3 a client learns that the server refused its certificate when it next reads; what broke
 /// the handshake above is then the error of TLS.
 fn cause(error: TransportError) -> TransportError {
-    let TransportError::HandshakeBroken { source, .. } = &error else {
+    let TransportError::HandshakeBroken { cause, .. } = &error else {
         return error;
     };
-    let below = source.get_ref();
+    let below = cause.get_ref();
     match below.and_then(|below| below.downcast_ref::<TransportError>()) {
         Some(cause) => cause.clone(),
         None => error,

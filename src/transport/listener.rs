@@ -112,7 +112,7 @@ impl Listener {
                     let endpoint = self.endpoint.clone();
                     return Err(TransportError::Accept {
                         endpoint,
-                        source: Arc::new(error),
+                        cause: Arc::new(error),
                     });
                 }
                 Err(error) => {

@@ -35,6 +35,7 @@ sessionwire-peers [bulk|latency|loaded|fat|sessions|requests|memory|calls|all]..
   --seconds S       about how long one measurement sends (default 0.5)
   --only NAME,NAME  only contestants whose names begin so
   --size N,N        payload sizes of bulk, in bytes (default 64,1024,65536,1048576)
+  --in-flight N,N   of requests, how many are asked at once (default 1,64,1024)
   --json FILE       writes every round's figures
   --list            prints the contestants' names
 ";
@@ -49,6 +50,7 @@ struct Options {
     seconds: f64,
     only: Vec<String>,
     sizes: Vec<usize>,
+    in_flight: Vec<usize>,
     json: Option<PathBuf>,
 }
 
@@ -81,6 +83,7 @@ fn main() -> Result<()> {
         only: &options.only,
         seconds: options.seconds,
         sizes: &options.sizes,
+        in_flight: &options.in_flight,
         chosen,
     };
     let mut results = Results::default();
@@ -108,7 +111,7 @@ fn main() -> Result<()> {
             }
             "requests" => {
                 plan.requests(&mut results);
-                report::requests(&results);
+                report::requests(&results, &options.in_flight);
             }
             "memory" => {
                 plan.memory(&mut results);
@@ -136,6 +139,7 @@ fn parse(contestants: &[Box<dyn Contestant>]) -> Result<Option<Options>> {
         seconds: 0.5,
         only: Vec::new(),
         sizes: requirements::SIZES.to_vec(),
+        in_flight: requests::IN_FLIGHT.to_vec(),
         json: None,
     };
     let mut arguments = lexopt::Parser::from_env();
@@ -151,13 +155,8 @@ fn parse(contestants: &[Box<dyn Contestant>]) -> Result<Option<Options>> {
                     .map(str::to_owned)
                     .collect();
             }
-            Long("size") => {
-                let sizes = arguments.value()?.string()?;
-                options.sizes = sizes
-                    .split(',')
-                    .map(str::parse)
-                    .collect::<std::result::Result<_, _>>()?;
-            }
+            Long("size") => options.sizes = numbers(&arguments.value()?.string()?)?,
+            Long("in-flight") => options.in_flight = numbers(&arguments.value()?.string()?)?,
             Long("json") => options.json = Some(arguments.value()?.into()),
             Long("list") => {
                 for contestant in contestants {
@@ -180,6 +179,11 @@ fn parse(contestants: &[Box<dyn Contestant>]) -> Result<Option<Options>> {
         options.parts = PARTS.map(str::to_owned).to_vec();
     }
     Ok(Some(options))
+}
+
+fn numbers(text: &str) -> Result<Vec<usize>> {
+    let numbers: std::result::Result<_, _> = text.split(',').map(str::parse).collect();
+    Ok(numbers?)
 }
 
 fn find<'a>(contestants: &'a [Box<dyn Contestant>], name: &str) -> Result<&'a dyn Contestant> {

@@ -2,7 +2,7 @@
 
 use crate::measure::{Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE};
 use crate::ours;
-use crate::requests::{self, IN_FLIGHT};
+use crate::requests;
 use crate::requirements::{CROWD, LOAD_SIZE, size_name};
 use crate::results::{Key, Metric, Results};
 use crate::run::LONG_FAT_PIPE_SECONDS;
@@ -118,30 +118,40 @@ pub fn sessions(results: &Results) {
     table.print();
 }
 
-pub fn requests(results: &Results) {
+pub fn requests(results: &Results, in_flight: &[usize]) {
     let mut table = Table::new(
-        "Requests of 64 B and their answers over one connection: thousands a second, and × tarpc",
+        "Requests of 64 B and their answers over one connection: thousands a second, × tarpc, and µs until the \
+         answer (p50 / p99)",
     );
-    table.row(
-        "",
+    let heads = in_flight.iter().flat_map(|count| {
         [
-            "1 in flight",
-            "×",
-            "64 in flight",
-            "×",
-            "1,024 in flight",
-            "×",
-        ],
-    );
+            format!("{count} in flight"),
+            "×".to_owned(),
+            "µs".to_owned(),
+        ]
+    });
+    table.row("", heads);
     for asking in requests::table() {
-        let key = |name, in_flight| Key::new(Metric::Requests, name, ROUND_TRIP_SIZE, in_flight);
-        let cells = IN_FLIGHT.map(|in_flight| {
-            let ours = key(asking.name(), in_flight);
-            let rate = results.median(ours).map(|rate| rate / 1e3);
-            let ratio = results.ratio(ours, key(requests::TARPC, in_flight));
-            [one_digit(rate), times(ratio)]
-        });
-        table.row(asking.name(), cells.concat());
+        let name = asking.name();
+        let cells: Vec<_> = in_flight
+            .iter()
+            .flat_map(|&in_flight| {
+                let key = |metric, name| Key::new(metric, name, ROUND_TRIP_SIZE, in_flight);
+                let rate = results.median(key(Metric::Requests, name));
+                let tarpc = key(Metric::Requests, requests::TARPC);
+                let ratio = results.ratio(key(Metric::Requests, name), tarpc);
+                let [p50, p99] = [Metric::RequestsP50, Metric::RequestsP99]
+                    .map(|metric| whole(results.median(key(metric, name))));
+                let rate = one_digit(rate.map(|rate| rate / 1e3));
+                [rate, times(ratio), format!("{p50} / {p99}")]
+            })
+            .collect();
+        if cells
+            .iter()
+            .any(|cell| cell.starts_with(|first: char| first.is_ascii_digit()))
+        {
+            table.row(name, cells);
+        }
     }
     table.print();
 }

@@ -222,6 +222,8 @@ fn describe(key: Key) -> String {
         Metric::Requests => {
             return format!("requests, {} in flight: {}", key.channels, key.contestant);
         }
+        Metric::RequestsP50 => "requests, time p50",
+        Metric::RequestsP99 => "requests, time p99",
         Metric::OpenerConnection => "idle connection, bytes at the opener",
         Metric::AcceptorConnection => "idle connection, bytes at the acceptor",
         Metric::OpenerChannel => "idle channel, bytes at the opener",

@@ -24,8 +24,10 @@ pub enum Metric {
     LongFatPipe,
     /// Conversations per second: opened, used once, closed.
     Sessions,
-    /// Answers per second.
+    /// Answers per second, and the microseconds until one is there.
     Requests,
+    RequestsP50,
+    RequestsP99,
     /// Bytes, at the opener and at the acceptor.
     OpenerConnection,
     AcceptorConnection,

@@ -6,7 +6,7 @@ use crate::calls;
 use crate::heap;
 use crate::measure::{Bulk, Contestant, LONG_FAT_PIPE_SIZE, ROUND_TRIP_SIZE, RoundTrips, Samples};
 use crate::peer::Result;
-use crate::requests::{self, IN_FLIGHT};
+use crate::requests;
 use crate::requirements::{CROWD, LOAD_SIZE};
 use crate::results::{Key, Metric, Results};
 use crate::sessions::{self, AT_ONCE};
@@ -20,6 +20,8 @@ pub struct Plan<'a> {
     pub only: &'a [String],
     pub seconds: f64,
     pub sizes: &'a [usize],
+    /// Requests at once.
+    pub in_flight: &'a [usize],
     /// Whether the contestants were chosen by name, so that a part leaves none of them out as uninteresting.
     pub chosen: bool,
 }
@@ -149,9 +151,9 @@ impl Plan<'_> {
                 for at_once in AT_ONCE {
                     let name = conversing.name();
                     let key = Key::new(Metric::Sessions, name, ROUND_TRIP_SIZE, at_once);
-                    let rate = conversing.sessions(at_once, self.seconds);
-                    let rate = complain(key, conversing.runtime().run(rate));
-                    results.add(key, rate.unwrap_or(f64::NAN));
+                    let held = conversing.sessions(at_once, self.seconds);
+                    let held = complain(key, conversing.runtime().run(held));
+                    results.add(key, held.map_or(f64::NAN, |held| held.per_second));
                 }
             }
         }
@@ -166,11 +168,18 @@ impl Plan<'_> {
                 if self.chosen && !self.only.iter().any(begins) {
                     continue;
                 }
-                for in_flight in IN_FLIGHT {
-                    let key = Key::new(Metric::Requests, name, ROUND_TRIP_SIZE, in_flight);
-                    let rate = asking.sessions(in_flight, self.seconds);
-                    let rate = complain(key, asking.runtime().run(rate));
-                    results.add(key, rate.unwrap_or(f64::NAN));
+                for &in_flight in self.in_flight {
+                    let key = |metric| Key::new(metric, name, ROUND_TRIP_SIZE, in_flight);
+                    let asked = asking.sessions(in_flight, self.seconds);
+                    let asked = complain(key(Metric::Requests), asking.runtime().run(asked));
+                    let [rate, p50, p99] = asked.map_or([f64::NAN; 3], |asked| {
+                        let [p50, p99] = [0.5, 0.99]
+                            .map(|share| asked.times.value_at_quantile(share) as f64 / 1e3);
+                        [asked.per_second, p50, p99]
+                    });
+                    results.add(key(Metric::Requests), rate);
+                    results.add(key(Metric::RequestsP50), p50);
+                    results.add(key(Metric::RequestsP99), p99);
                 }
             }
         }

@@ -9,6 +9,7 @@ use asynchronous_codec::Framed;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, try_join};
 use futures::{FutureExt, SinkExt, StreamExt};
+use hdrhistogram::Histogram;
 use sessionwire::session::{Limits, Server};
 use sessionwire::transport::TokioStream;
 use sessionwire::{
@@ -32,8 +33,14 @@ pub const CHANNELS: &str = "ours-channels";
 pub trait Conversing: Send + Sync {
     fn name(&self) -> &'static str;
     fn runtime(&self) -> Runtime;
-    /// Conversations per second.
-    fn sessions(&self, at_once: usize, seconds: f64) -> BoxFuture<'static, Result<f64>>;
+    fn sessions(&self, at_once: usize, seconds: f64) -> BoxFuture<'static, Result<Conversations>>;
+}
+
+/// What came of a run.
+pub struct Conversations {
+    pub per_second: f64,
+    /// How long each took, in nanoseconds, to a hundredth.
+    pub times: Histogram<u32>,
 }
 
 pub fn table() -> Vec<Box<dyn Conversing>> {
@@ -74,40 +81,53 @@ impl<S: Side> Conversing for Contender<S> {
         self.0.runtime()
     }
 
-    fn sessions(&self, at_once: usize, seconds: f64) -> BoxFuture<'static, Result<f64>> {
-        per_second(self.0, at_once, Duration::from_secs_f64(seconds)).boxed()
+    fn sessions(&self, at_once: usize, seconds: f64) -> BoxFuture<'static, Result<Conversations>> {
+        measured(self.0, at_once, Duration::from_secs_f64(seconds)).boxed()
     }
 }
 
 /// A fifth of the time goes by unmeasured first.
-async fn per_second<S: Side>(side: S, at_once: usize, time: Duration) -> Result<f64> {
+async fn measured<S: Side>(side: S, at_once: usize, time: Duration) -> Result<Conversations> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let ((client, _dialed), _answers) = try_join(side.dial(address), side.answer(listener)).await?;
-    let mut rate = 0.0;
-    for time in [time / 5, time] {
-        let start = Instant::now();
-        let until = start + time;
-        let mut tasks = Vec::new();
-        for _ in 0..at_once {
-            tasks.push(side.runtime().spawn(converse_until(client.clone(), until)));
-        }
-        let mut count = 0.0;
-        for task in tasks {
-            count += task.await?;
-        }
-        rate = count / start.elapsed().as_secs_f64();
-    }
-    Ok(rate)
+    converse_at_once(side, &client, at_once, time / 5).await?;
+    converse_at_once(side, &client, at_once, time).await
 }
 
-async fn converse_until(client: impl Client, until: Instant) -> Result<f64> {
-    let mut count = 0.0;
-    while Instant::now() < until {
-        client.converse().await?;
-        count += 1.0;
+async fn converse_at_once<S: Side>(
+    side: S,
+    client: &S::Client,
+    at_once: usize,
+    time: Duration,
+) -> Result<Conversations> {
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..at_once)
+        .map(|_| {
+            side.runtime()
+                .spawn(converse_until(client.clone(), start + time))
+        })
+        .collect();
+    let mut times = Histogram::new(DIGITS)?;
+    for task in tasks {
+        times.add(task.await?)?;
     }
-    Ok(count)
+    let per_second = times.len() as f64 / start.elapsed().as_secs_f64();
+    Ok(Conversations { per_second, times })
+}
+
+/// So many digits of a time are kept.
+const DIGITS: u8 = 2;
+
+async fn converse_until(client: impl Client, until: Instant) -> Result<Histogram<u32>> {
+    let mut times = Histogram::new(DIGITS)?;
+    let mut now = Instant::now();
+    while now < until {
+        client.converse().await?;
+        let began = std::mem::replace(&mut now, Instant::now());
+        times.record((now - began).as_nanos() as u64)?;
+    }
+    Ok(times)
 }
 
 fn request() -> Message {

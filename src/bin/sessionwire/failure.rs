@@ -128,7 +128,7 @@ fn transport_hint(error: &TransportError) -> Option<&'static str> {
             "stop the other listener, or choose another path"
         }
         TransportError::InUse { .. } => "choose another name",
-        TransportError::Bind { source, .. } => return bind_hint(source),
+        TransportError::Bind { cause, .. } => return bind_hint(cause),
         TransportError::Unsupported { .. } => "tcp://, ws:// and unix:// work everywhere",
         TransportError::Certificate {
             problem: CertificateProblem::UnknownIssuer,

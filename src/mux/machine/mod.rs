@@ -4,7 +4,7 @@
 //! Four kinds of methods:
 //! - commands (`command.rs`), what the application wants: `open`, `send_room` and `send`, `receive`,
 //!   `finish`, `reset`, `drain`, …;
-//! - `handle_*` (`receive.rs`), what happened: a frame came, the transport ended, time passed;
+//! - `handle_*` (`receive/`), what happened: a frame came, the transport ended, time passed;
 //! - `poll_*` (`send.rs` and here), what is to be done: [`Machine::poll_transmit`],
 //!   [`Machine::poll_timeout`], [`Machine::poll_wake`], in any order, after each of the above;
 //! - plain questions.
@@ -23,6 +23,7 @@ use self::abuse::AbuseBucket;
 use self::keepalive::KeepAlive;
 use self::schedule::Schedule;
 use self::slot::Slot;
+use self::slots::{wake_reader, wake_writer};
 use super::config::{Config, FLOOR_CHANNELS, FLOOR_FRAME};
 use super::error::{ConnectionError, Timeout};
 use super::pool::Pool;
@@ -35,11 +36,13 @@ pub(crate) mod batch;
 mod command;
 pub(crate) mod inbox;
 mod keepalive;
+mod memory;
 mod queue;
 mod receive;
 mod schedule;
 mod send;
 mod slot;
+mod slots;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -362,179 +365,7 @@ impl Machine {
         };
     }
 
-    /// A slot changed: notes when the channel is over, gives the slot back when nobody needs it.
-    fn settle(&mut self, key: usize) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        if !slot.over && (slot.is_finished() || slot.reset.is_some()) {
-            slot.over = true;
-            self.signals.accepted |= slot.opened_here && !slot.accepted;
-            self.live = self.live.saturating_sub(1);
-            let counted = slot.sending.counted();
-            self.send_queued = self.send_queued.saturating_sub(counted);
-            slot.sending.queue.clear();
-            self.schedule.remove(key, &mut slot.sending.turn);
-            slot.receiving.parts.clear();
-            // Frames that the peer sent before it learns of the end: data up to the credit it had,
-            // and a few others.
-            let in_flight = u64::from(slot.receiving.window.outstanding());
-            self.stale_allowance = self
-                .stale_allowance
-                .saturating_add(in_flight + 8 * u64::from(window::FRAME_COST));
-            slot.receiving.window.close();
-            wake_reader(&mut self.wakes, key, slot);
-            wake_writer(&mut self.wakes, key, slot);
-            self.return_memory(key);
-        }
-        let ended = self.outcome.is_some();
-        let Some(slot) = self.slots.get(key) else {
-            return;
-        };
-        let idle = !slot.control.queued || ended;
-        if (slot.over || ended)
-            && idle
-            && !slot.sender_held
-            && !slot.receiver_held
-            && !self.backlog.contains(&key)
-        {
-            self.remove(key);
-        }
-        self.end_if_drained();
-    }
-
-    fn remove(&mut self, key: usize) {
-        let slot = self.slots.remove(key);
-        self.keys.remove(&slot.number);
-        if !slot.over {
-            self.live = self.live.saturating_sub(1);
-            self.schedule.remove(key, &mut { slot.sending.turn });
-        }
-        self.shared_memory += slot.receiving.window.borrowed(self.config.window);
-        self.waiting_for_memory.retain(|&other| other != key);
-        self.waiting_for_room.retain(|&other| other != key);
-        if slot.opened_here {
-            self.opened.here_now = self.opened.here_now.saturating_sub(1);
-            self.signals.places = true;
-        } else {
-            self.opened.there_now = self.opened.there_now.saturating_sub(1);
-            self.note_allow();
-        }
-        self.lend_memory();
-    }
-
-    /// Notes that the peer is to be allowed more channels, if a quarter is free or it has none left.
-    fn note_allow(&mut self) {
-        let allowed = self.allowed_there();
-        let news = allowed.saturating_sub(self.opened.allowed_there);
-        let exhausted = self.opened.there >= self.opened.allowed_there;
-        self.control.allow |= news >= self.places / 4 || (exhausted && news > 0);
-    }
-
-    /// How many channels the peer may have opened in all, by what is free now.
-    fn allowed_there(&self) -> u32 {
-        let free = self.places.saturating_sub(self.opened.there_now);
-        self.opened.there.saturating_add(free)
-    }
-
-    /// A channel needs no more memory for large messages: what it had goes to others.
-    fn return_memory(&mut self, key: usize) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        if std::mem::take(&mut slot.receiving.waits_for_memory) {
-            self.waiting_for_memory.retain(|&other| other != key);
-        }
-        self.shared_memory += slot.receiving.window.release_reservation() as usize;
-        self.lend_memory();
-    }
-
-    /// Gives shared memory to the first channels in the line that it is enough for.
-    fn lend_memory(&mut self) {
-        let wanted = self.config.max_message_size;
-        while self.shared_memory >= wanted as usize {
-            let Some(key) = self.waiting_for_memory.pop_front() else {
-                return;
-            };
-            let Some(slot) = self.slots.get_mut(key) else {
-                continue;
-            };
-            slot.receiving.waits_for_memory = false;
-            // The message may have found room in the window while it waited.
-            if !slot.receiving.window.wants_reservation() {
-                continue;
-            }
-            slot.receiving.window.reserve(wanted);
-            self.shared_memory -= wanted as usize;
-            self.note_credit(key);
-        }
-    }
-
-    /// Notes that credit is to be granted, if it is.
-    fn note_credit(&mut self, key: usize) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        if slot.may_grant() && slot.receiving.window.is_grant_due() {
-            slot.control.credit = true;
-            self.note_control(key);
-        }
-    }
-
-    /// Notes that the slot has something in its `control`.
-    fn note_control(&mut self, key: usize) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        if !slot.control.queued {
-            slot.control.queued = true;
-            self.controls.push_back(key);
-        }
-    }
-
-    /// Notes that the slot has something to send, if it has.
-    fn note_data(&mut self, key: usize) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        if slot.has_data() && self.outcome.is_none() {
-            self.schedule
-                .ready(key, &mut slot.sending.turn, slot.priority);
-        }
-    }
-
-    /// Ends the connection when a drain is complete.
-    fn end_if_drained(&mut self) {
-        let idle = self.live == 0 && self.controls.is_empty() && self.schedule.is_empty();
-        if !idle || self.outcome.is_some() {
-            return;
-        }
-        if self.peer.draining {
-            self.end(ConnectionError::ClosedByPeer {
-                code: super::code::Code::NONE,
-                reason: "".into(),
-            });
-        } else if self.phase == Phase::Draining && self.control.go_away.is_none() {
-            self.end(ConnectionError::ClosedHere {
-                code: super::code::Code::NONE,
-                reason: "".into(),
-            });
-        }
-    }
-
     fn round_trip(&self) -> Option<Duration> {
         self.keepalive.round_trip().map(|round_trip| round_trip.min)
-    }
-}
-
-fn wake_reader(wakes: &mut VecDeque<Wake>, key: usize, slot: &mut Slot) {
-    if std::mem::take(&mut slot.receiving.wanted) {
-        wakes.push_back(Wake::Reader(key));
-    }
-}
-
-fn wake_writer(wakes: &mut VecDeque<Wake>, key: usize, slot: &mut Slot) {
-    if std::mem::take(&mut slot.sending.wanted) {
-        wakes.push_back(Wake::Writer(key));
     }
 }

@@ -3,9 +3,10 @@
 use super::queue::Stopped;
 use super::receive::count;
 use super::schedule::After;
+use super::slots::wake_writer;
 use super::transmit::Transmit;
 use super::window::{FRAME_COST, Limits};
-use super::{Machine, Phase, wake_writer};
+use super::{Machine, Phase};
 use crate::mux::config::Config;
 use crate::mux::frame::{FINISH, Frame, Hello, LENGTH_PREFIX, MAGIC, MAX_DATA_HEADER};
 use crate::runtime::Instant;

@@ -76,8 +76,12 @@ struct Front {
 }
 
 impl Calls {
-    pub(in crate::rpc) fn new(link: &Link, calls_at_once: usize) -> Self {
-        let shared = Shared::new(link.runtime().clone(), calls_at_once);
+    pub(in crate::rpc) fn new(
+        link: &Link,
+        calls_at_once: usize,
+        welcome_timeout: Duration,
+    ) -> Self {
+        let shared = Shared::new(link.runtime().clone(), calls_at_once, welcome_timeout);
         Self {
             front: Arc::new(Front {
                 shared: Arc::new(shared),

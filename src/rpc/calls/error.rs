@@ -13,7 +13,7 @@ use crate::rpc::link::LinkError;
 pub enum CallError {
     /// The link is down for good, and no byte of the call was sent: it was not run.
     #[error("the call was not sent: {0}")]
-    NotSent(#[source] LinkError),
+    NotSent(LinkError),
     /// The peer does not serve the interface; the call was not run.
     #[error(
         "the peer does not serve calls of this interface: {code}{}",
@@ -27,13 +27,19 @@ pub enum CallError {
     },
     /// The call was sent and its answer lost: whether it was run is unknown.
     #[error("the call was sent and its answer lost, whether it was run is unknown: {0}")]
-    Unknown(#[source] Loss),
+    Unknown(Loss),
     /// The time for the call was up; the service has been told.
     #[error("the time for the call was up {}", if *sent { "before it was answered" } else { "before it was sent: was the link up?" })]
     DeadlinePassed {
         /// Whether it was sent: the service did not run it if not.
         sent: bool,
     },
+    /// The time for the call was up before it was sent: there is a connection, and the service did not
+    /// say on it that it takes calls. It was not run.
+    #[error(
+        "the time for the call was up before it was sent: there is a connection, but the service has not welcomed this client on it; does it hang, or have too much to do?"
+    )]
+    NoWelcome,
     /// The service answered with a fault.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -49,10 +55,10 @@ pub enum CallError {
     },
     /// The request could not be encoded; it was not sent.
     #[error("the request could not be encoded: {0}")]
-    Unencodable(#[source] CodecError),
+    Unencodable(CodecError),
     /// The answer could not be decoded: do both ends have the same types? The call was run.
     #[error("the answer could not be decoded: {0}")]
-    Undecodable(#[source] CodecError),
+    Undecodable(CodecError),
 }
 
 impl CallError {
@@ -62,6 +68,7 @@ impl CallError {
             Self::NotSent(_)
             | Self::NotServed { .. }
             | Self::DeadlinePassed { sent: false }
+            | Self::NoWelcome
             | Self::TooLarge { .. }
             | Self::Unencodable(_) => true,
             Self::Fault(fault) => matches!(fault.kind(), FaultKind::Busy | FaultKind::Undecodable),
@@ -76,10 +83,10 @@ impl CallError {
 pub enum Loss {
     /// The channel of the calls ended, most likely with its connection.
     #[error("the channel of the calls ended: {0}")]
-    Channel(#[from] ChannelError),
+    Channel(ChannelError),
     /// The link went down for good before the call could be sent again.
     #[error("the link went down: {0}")]
-    Link(#[source] LinkError),
+    Link(LinkError),
     /// The service ended the channel of the calls.
     #[error("the service ended the channel of the calls")]
     Finished,
@@ -89,4 +96,10 @@ pub enum Loss {
     /// The service was started anew and does not know what it ran before.
     #[error("the service was started anew")]
     Restarted,
+}
+
+impl From<ChannelError> for Loss {
+    fn from(cause: ChannelError) -> Self {
+        Self::Channel(cause)
+    }
 }

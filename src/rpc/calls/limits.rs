@@ -78,6 +78,9 @@ impl CallLimits {
 
     /// The bytes that all remembered answers of idempotent calls may take, and the requests of those that
     /// run; each key counts 256 and each client 1,024 more. Default 64 MiB.
+    ///
+    /// When it is full, the client that holds most loses its oldest answer. A client is given one more
+    /// idempotent call to run only while more memory is free of running ones than its own take.
     #[must_use]
     pub fn key_memory(mut self, bytes: usize) -> Self {
         self.key_memory = bytes;
@@ -93,7 +96,8 @@ impl CallLimits {
 
     /// The idempotent calls that run at once for all clients together, those among them whose
     /// connection is gone. Default 4,096; further ones are answered with
-    /// [`FaultKind::Busy`](crate::rpc::FaultKind::Busy).
+    /// [`FaultKind::Busy`](crate::rpc::FaultKind::Busy), and so is one more of a client that runs as many
+    /// as are left for others.
     #[must_use]
     pub fn keyed_at_once(mut self, calls: usize) -> Self {
         self.keyed_at_once = calls;

@@ -49,6 +49,8 @@ pub(super) fn protocol(interface: &str) -> String {
 enum End {
     Lost(Loss),
     NotServed(Code, Arc<str>),
+    /// The service did not say its welcome in time, so that nothing was sent.
+    Silent,
     /// The connection takes no more channels, and nothing was lost.
     Retired,
 }
@@ -78,6 +80,10 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
                 End::NotServed(code, reason) => {
                     shared.with(|machine| machine.not_served(*code, reason));
                     false
+                }
+                End::Silent => {
+                    shared.with(super::machine::Machine::greeted);
+                    true
                 }
                 End::Retired => {
                     shared.with(super::machine::Machine::connected);
@@ -139,6 +145,8 @@ async fn converse(shared: &Shared, connection: &Connection, protocol: &str, clie
     if let Err(error) = channel.send(hello.freeze()).await {
         return ended(error.error);
     }
+    shared.with(super::machine::Machine::greeted);
+    let mut welcomed_by = Some(shared.welcome_deadline());
     let (sender, receiver) = channel.split();
     let mut conversation = Conversation {
         shared,
@@ -161,12 +169,22 @@ async fn converse(shared: &Shared, connection: &Connection, protocol: &str, clie
             conversation.sender.finish();
             return Poll::Ready(End::Retired);
         }
-        end
+        if conversation.is_welcome {
+            welcomed_by = None;
+        }
+        match &mut welcomed_by {
+            Some(late) if end.is_pending() => late.as_mut().poll(context).map(|()| End::Silent),
+            _ => end,
+        }
     })
     .await;
-    if let End::Lost(Loss::Misbehaved) = end {
-        let reason = "no message of the protocol";
-        conversation.sender.reset(Code::PROTOCOL_ERROR, reason);
+    match end {
+        End::Lost(Loss::Misbehaved) => {
+            let reason = "no message of the protocol";
+            conversation.sender.reset(Code::PROTOCOL_ERROR, reason);
+        }
+        End::Silent => conversation.sender.reset(Code::TIMED_OUT, "no welcome"),
+        _ => {}
     }
     end
 }

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 
 use super::machine::Machine;
 use crate::codec::MaxMessageSize;
-use crate::runtime::{Instant, SharedRuntime};
+use crate::runtime::{Instant, SharedRuntime, Task};
 
 /// The machine behind one short lock, and the wakers of the two tasks.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// The longest message that the present connection takes.
     max_message: AtomicUsize,
+    welcome_timeout: Duration,
     pub(super) runtime: SharedRuntime,
 }
 
@@ -32,7 +34,11 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(runtime: SharedRuntime, calls_at_once: usize) -> Self {
+    pub(super) fn new(
+        runtime: SharedRuntime,
+        calls_at_once: usize,
+        welcome_timeout: Duration,
+    ) -> Self {
         Self {
             state: Mutex::new(State {
                 machine: Machine::new(calls_at_once),
@@ -43,6 +49,7 @@ impl Shared {
             clock: AtomicWaker::new(),
             closed: AtomicBool::new(false),
             max_message: AtomicUsize::new(MaxMessageSize::default().get()),
+            welcome_timeout,
             runtime,
         }
     }
@@ -90,6 +97,13 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// When a service that is greeted now is to have said its welcome.
+    pub(super) fn welcome_deadline(&self) -> Task {
+        let now = self.runtime.now();
+        let deadline = now.checked_add(self.welcome_timeout).unwrap_or(now);
+        self.runtime.sleep_until(deadline)
     }
 
     pub(super) fn max_message(&self) -> MaxMessageSize {

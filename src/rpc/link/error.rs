@@ -16,7 +16,7 @@ pub enum LinkError {
     Closed,
     /// Its connection ended, and it makes no other.
     #[error("the connection of the link ended: {0}")]
-    Ended(#[source] ConnectionError),
+    Ended(ConnectionError),
     /// No connection could be made, and it tries no more: because another attempt could not mend it, or
     /// [`max_attempts`](super::LinkConfig::max_attempts) were made.
     #[error("no connection could be made in {attempts} attempts, the last failed: {last}")]
@@ -24,7 +24,6 @@ pub enum LinkError {
         /// How often it was tried since the last connection that was stable.
         attempts: u32,
         /// What went wrong with the last attempt.
-        #[source]
         last: DialError,
     },
     /// The runtime dropped its task, or a dialer panicked: make a new link.

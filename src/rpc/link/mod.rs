@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// As [`with_runtime`](Self::with_runtime), with pauses by the numbers from 0 to 1 that `fraction` draws.
-    fn drawing<D: Dialer>(
+    pub(in crate::rpc) fn drawing<D: Dialer>(
         dialer: D,
         config: LinkConfig,
         runtime: SharedRuntime,

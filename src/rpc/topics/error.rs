@@ -32,7 +32,7 @@ pub enum SubscribeError {
     },
     /// The topic could not be encoded.
     #[error("the topic could not be encoded: {0}")]
-    Unencodable(#[source] CodecError),
+    Unencodable(CodecError),
     /// The peer serves no topics of this interface.
     #[error(
         "the peer serves no topics of this interface: {code}{}",
@@ -46,7 +46,7 @@ pub enum SubscribeError {
     },
     /// The link is down for good.
     #[error("the link is down: {0}")]
-    Down(#[source] LinkError),
+    Down(LinkError),
 }
 
 impl From<EndReason> for SubscribeError {
@@ -71,7 +71,7 @@ pub enum PublishError {
     /// The item could not be encoded, or is larger than the feed may hold: raise
     /// [`FeedLimits::bytes`](super::FeedLimits::bytes).
     #[error("the item could not be encoded: {0}")]
-    Unencodable(#[from] CodecError),
+    Unencodable(CodecError),
     /// The feed was closed.
     #[error("the feed is closed")]
     Closed,
@@ -80,11 +80,23 @@ pub enum PublishError {
     Mirror,
     /// The backplane failed.
     #[error("the backplane failed: {0}")]
-    Backplane(#[from] BackplaneError),
+    Backplane(BackplaneError),
     /// There are as many topics as there may be: close some, or raise the limit.
     #[error("{limit} topics are open already, more are not allowed")]
     TooManyTopics {
         /// The limit.
         limit: usize,
     },
+}
+
+impl From<CodecError> for PublishError {
+    fn from(cause: CodecError) -> Self {
+        Self::Unencodable(cause)
+    }
+}
+
+impl From<BackplaneError> for PublishError {
+    fn from(cause: BackplaneError) -> Self {
+        Self::Backplane(cause)
+    }
 }

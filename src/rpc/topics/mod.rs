@@ -5,6 +5,7 @@
 //! it goes on from there. What was lost meanwhile is counted and said in its place: an
 //! [`Event::Gap`].
 
+mod allowance;
 mod backplane;
 mod cursor;
 mod doorbell;

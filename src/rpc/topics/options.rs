@@ -13,6 +13,7 @@ use super::cursor::Cursor;
 #[non_exhaustive]
 pub struct SubscribeOptions {
     pub(super) capacity: usize,
+    pub(super) capacity_bytes: usize,
     pub(super) lag: Lag,
     pub(super) resume: bool,
     pub(super) shared: bool,
@@ -38,6 +39,7 @@ impl Default for SubscribeOptions {
     fn default() -> Self {
         Self {
             capacity: 64,
+            capacity_bytes: 1024 * 1024,
             lag: Lag::DropOldest,
             resume: true,
             shared: true,
@@ -48,10 +50,22 @@ impl Default for SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// The items that wait to be read, at most. Default 64, at least 1, at most 65,536.
+    /// The items that wait to be read, at most. Default 64, at least 1, at most 65,536; see
+    /// [`capacity_bytes`](Self::capacity_bytes) too.
     #[must_use]
     pub fn capacity(mut self, items: usize) -> Self {
         self.capacity = items.clamp(1, 65_536);
+        self
+    }
+
+    /// The bytes of encoding that they may take together. Default 1 MiB, at least 1 byte, at most 4 GiB
+    /// less 1 byte.
+    ///
+    /// An item that is larger comes too: it waits alone, or with [`Lag::BackPressure`] as the last one.
+    #[must_use]
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        let most = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
+        self.capacity_bytes = bytes.clamp(1, most);
         self
     }
 

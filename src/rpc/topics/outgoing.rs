@@ -18,13 +18,22 @@ const MOST_WAITING: usize = 256;
 pub(super) struct Outgoing {
     pub(super) sender: RawSender,
     messages: VecDeque<Message>,
+    /// What items would have cost that were too large: whose they were, and how many bytes.
+    pub(super) unsent: Vec<(u64, usize)>,
     scratch: BytesMut,
 }
 
 struct Message {
     encoded: Bytes,
-    /// Of an item: whose it is, and where.
-    item: Option<(u64, Cursor)>,
+    item: Option<Item>,
+}
+
+/// Whose an item is, where, and how long.
+#[derive(Clone, Copy)]
+struct Item {
+    id: u64,
+    cursor: Cursor,
+    length: usize,
 }
 
 impl Outgoing {
@@ -32,6 +41,7 @@ impl Outgoing {
         Self {
             sender,
             messages: VecDeque::new(),
+            unsent: Vec::new(),
             scratch: BytesMut::new(),
         }
     }
@@ -57,9 +67,9 @@ impl Outgoing {
                 why: GapReason::Lagged,
             }),
             Step::Item(cursor, body) => {
-                let sequence = cursor.sequence();
+                let (sequence, length) = (cursor.sequence(), body.len());
                 let encoded = self.encode(&FromServer::Item { id, sequence, body });
-                let item = Some((id, cursor));
+                let item = Some(Item { id, cursor, length });
                 self.messages.push_back(Message { encoded, item });
             }
             Step::Closed(Closed(fault)) => self.push(&FromServer::Ended { id, fault }),
@@ -68,7 +78,7 @@ impl Outgoing {
 
     /// Nothing more of a subscription goes out.
     pub(super) fn forget(&mut self, id: u64) {
-        let is_other = |message: &Message| message.item.is_none_or(|(of, _)| of != id);
+        let is_other = |message: &Message| message.item.is_none_or(|item| item.id != id);
         self.messages.retain(is_other);
     }
 
@@ -90,8 +100,11 @@ impl Outgoing {
     }
 
     /// The first message is an item that the peer takes in no message.
-    fn replace_by_gap(&mut self, item: Option<(u64, Cursor)>) {
-        let Some((id, cursor)) = item else { return };
+    fn replace_by_gap(&mut self, item: Option<Item>) {
+        let Some(Item { id, cursor, length }) = item else {
+            return;
+        };
+        self.unsent.push((id, length));
         let why = GapReason::TooLarge;
         let encoded = self.encode(&FromServer::Gap { id, cursor, why });
         if let Some(first) = self.messages.front_mut() {

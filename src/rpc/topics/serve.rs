@@ -15,6 +15,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustc_hash::FxHashMap;
 
+use super::allowance::Allowance;
 use super::cursor::Cursor;
 use super::doorbell::Doorbell;
 use super::limits::TopicLimits;
@@ -80,7 +81,7 @@ struct Serving<S> {
 
 struct Served {
     stage: Stage,
-    credit: Option<u64>,
+    allowance: Option<Allowance>,
     _place: Place,
 }
 
@@ -221,15 +222,25 @@ impl<S: Service> Serving<S> {
                     return Err(Failure::Reused(id));
                 }
                 self.last_id = Some(id);
-                self.subscribe(id, after, credit, topic);
+                self.subscribe(id, after, credit.map(Allowance::new), topic);
             }
-            FromClient::Credit { id, items } => self.grant(id, items)?,
+            FromClient::Credit { id, credit } => {
+                if !self.allow(id, |allowance| allowance.grant(credit)) {
+                    self.check_was_used(id)?;
+                }
+            }
             FromClient::Unsubscribe { id } => self.unsubscribe(id)?,
         }
         Ok(())
     }
 
-    fn subscribe(&mut self, id: u64, after: Option<Cursor>, credit: Option<u64>, topic: Bytes) {
+    fn subscribe(
+        &mut self,
+        id: u64,
+        after: Option<Cursor>,
+        allowance: Option<Allowance>,
+        topic: Bytes,
+    ) {
         let (length, longest) = (topic.len(), LONGEST_TOPIC.get());
         if length > longest {
             let reason = format!("the topic has {length} bytes, and {longest} are the most");
@@ -256,17 +267,18 @@ impl<S: Service> Serving<S> {
         ));
         let served = Served {
             stage: Stage::Opening { after, abort },
-            credit,
+            allowance,
             _place: place,
         };
         self.subscriptions.insert(id, served);
     }
 
-    fn grant(&mut self, id: u64, items: u64) -> Result<(), Failure> {
+    /// More may be sent for a subscription; false if there is none.
+    fn allow(&mut self, id: u64, more: impl FnOnce(&mut Allowance)) -> bool {
         let Some(served) = self.subscriptions.get_mut(&id) else {
-            return self.check_was_used(id);
+            return false;
         };
-        served.credit = served.credit.map(|credit| credit.saturating_add(items));
+        served.allowance.as_mut().map(more);
         if let Stage::Live {
             waits_for_credit, ..
         } = &mut served.stage
@@ -274,7 +286,7 @@ impl<S: Service> Serving<S> {
         {
             self.ready.push_back(id);
         }
-        Ok(())
+        true
     }
 
     fn unsubscribe(&mut self, id: u64) -> Result<(), Failure> {
@@ -302,7 +314,11 @@ impl<S: Service> Serving<S> {
     /// nobody has anything to send.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         for _ in 0..MESSAGES_AT_ONCE {
-            ready!(self.outgoing.poll(context))?;
+            let sent = self.outgoing.poll(context)?;
+            while let Some((id, bytes)) = self.outgoing.unsent.pop() {
+                self.allow(id, |allowance| allowance.give_back(bytes));
+            }
+            ready!(sent);
             let rang = self.bell.answer(context, &mut self.ready);
             let Some(id) = self.ready.pop_front() else {
                 if rang {
@@ -328,7 +344,7 @@ impl<S: Service> Serving<S> {
         else {
             return;
         };
-        let next = follower.read(&mut served.credit, &self.bell, id, &mut self.steps);
+        let next = follower.read(&mut served.allowance, &self.bell, id, &mut self.steps);
         for step in self.steps.drain(..) {
             self.outgoing.push_step(id, step);
         }

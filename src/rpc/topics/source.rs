@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+use super::allowance::Allowance;
 use super::cursor::Cursor;
 use super::doorbell::Doorbell;
 use super::error::PublishError;
@@ -188,11 +189,11 @@ impl Follower {
         self.source.end().sequence()
     }
 
-    /// Adds what comes next to `steps`, and takes the items from `credit`. When there is no more, the
+    /// Adds what comes next to `steps`, as far as `allowance` goes if there is one. When there is no more, the
     /// bell will ring for `id`.
     pub(super) fn read(
         &mut self,
-        credit: &mut Option<u64>,
+        allowance: &mut Option<Allowance>,
         bell: &Arc<Doorbell>,
         id: u64,
         steps: &mut Vec<Step>,
@@ -210,7 +211,7 @@ impl Follower {
         }
         let (mut items, mut bytes) = (0, 0);
         while let Some(body) = state.ring.next(self.place) {
-            if *credit == Some(0) {
+            if allowance.is_some_and(Allowance::is_spent) {
                 return Next::WaitForCredit;
             }
             if items >= ITEMS_AT_ONCE || bytes >= BYTES_AT_ONCE {
@@ -218,8 +219,8 @@ impl Follower {
             }
             items += 1;
             bytes = bytes.saturating_add(body.len());
-            if let Some(credit) = credit {
-                *credit = credit.saturating_sub(1);
+            if let Some(allowance) = allowance {
+                allowance.spend(body.len());
             }
             let sequence = self.place.sequence().saturating_add(1);
             self.place = Cursor::new(self.place.origin(), sequence);

@@ -17,17 +17,24 @@ pub(super) enum FromClient {
         id: u64,
         /// Where to begin; with the next item to come if there is none.
         after: Option<Cursor>,
-        /// So many items may come; all, if there is none.
-        credit: Option<u64>,
+        /// So much may come; all, if there is none.
+        credit: Option<Credit>,
         topic: Bytes,
     },
     Credit {
         id: u64,
-        items: u64,
+        credit: Credit,
     },
     Unsubscribe {
         id: u64,
     },
+}
+
+/// So many items, and so many bytes of their bodies; the last of them may be larger than what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Credit {
+    pub(super) items: u64,
+    pub(super) bytes: u64,
 }
 
 /// What a server says.
@@ -120,11 +127,11 @@ impl FromClient {
                 }
                 put_u64(buffer, u64::from(credit.is_some()));
                 if let Some(credit) = credit {
-                    put_u64(buffer, *credit);
+                    put(buffer, [credit.items, credit.bytes]);
                 }
                 buffer.put_slice(topic);
             }
-            Self::Credit { id, items } => put(buffer, [CREDIT, *id, *items]),
+            Self::Credit { id, credit } => put(buffer, [CREDIT, *id, credit.items, credit.bytes]),
             Self::Unsubscribe { id } => put(buffer, [UNSUBSCRIBE, *id]),
         }
     }
@@ -136,7 +143,7 @@ impl FromClient {
         match tag {
             SUBSCRIBE => {
                 let after = take_flag(input)?.then(|| take_cursor(input)).transpose()?;
-                let credit = take_flag(input)?.then(|| take_u64(input)).transpose()?;
+                let credit = take_flag(input)?.then(|| take_credit(input)).transpose()?;
                 let topic = Bytes::copy_from_slice(input);
                 Ok(Self::Subscribe {
                     id,
@@ -146,9 +153,9 @@ impl FromClient {
                 })
             }
             CREDIT => {
-                let items = take_u64(input)?;
+                let credit = take_credit(input)?;
                 end(input)?;
-                Ok(Self::Credit { id, items })
+                Ok(Self::Credit { id, credit })
             }
             UNSUBSCRIBE => {
                 end(input)?;
@@ -267,6 +274,13 @@ fn take_cursor(input: &mut &[u8]) -> Result<Cursor, WireError> {
     Ok(Cursor::new(take_u64(input)?, take_u64(input)?))
 }
 
+fn take_credit(input: &mut &[u8]) -> Result<Credit, WireError> {
+    Ok(Credit {
+        items: take_u64(input)?,
+        bytes: take_u64(input)?,
+    })
+}
+
 fn end(input: &[u8]) -> Result<(), WireError> {
     if input.is_empty() {
         Ok(())
@@ -375,11 +389,13 @@ mod tests {
                 topic,
             } => {
                 let after = after.map_or_else(|| "-".to_owned(), place);
-                let credit = credit.map_or_else(|| "-".to_owned(), |credit| credit.to_string());
+                let credit = credit.map_or_else(|| "-".to_owned(), described);
                 let topic = hex(topic);
                 format!("client Subscribe id={id} after={after} credit={credit} topic={topic}")
             }
-            FromClient::Credit { id, items } => format!("client Credit id={id} items={items}"),
+            FromClient::Credit { id, credit } => {
+                format!("client Credit id={id} credit={}", described(*credit))
+            }
             FromClient::Unsubscribe { id } => format!("client Unsubscribe id={id}"),
         }
     }
@@ -416,6 +432,10 @@ mod tests {
         format!("{}/{}", cursor.origin(), cursor.sequence())
     }
 
+    fn described(Credit { items, bytes }: Credit) -> String {
+        format!("{items}/{bytes}")
+    }
+
     fn bytes(message: &FromServer) -> BytesMut {
         let mut buffer = BytesMut::new();
         message.encode(&mut buffer);
@@ -447,13 +467,19 @@ mod tests {
         }
     }
 
+    prop_compose! {
+        fn credit()(items in any::<u64>(), bytes in any::<u64>()) -> Credit {
+            Credit { items, bytes }
+        }
+    }
+
     fn from_client() -> impl Strategy<Value = FromClient> {
         let id = any::<u64>();
         let body = proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
         let subscribe = (
             id,
             proptest::option::of(cursor()),
-            any::<Option<u64>>(),
+            proptest::option::of(credit()),
             body,
         );
         prop_oneof![
@@ -463,7 +489,7 @@ mod tests {
                 credit,
                 topic
             }),
-            (id, any::<u64>()).prop_map(|(id, items)| FromClient::Credit { id, items }),
+            (id, credit()).prop_map(|(id, credit)| FromClient::Credit { id, credit }),
             id.prop_map(|id| FromClient::Unsubscribe { id }),
         ]
     }

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +8,13 @@ use async_io::Async;
 
 use super::{BoxedStream, Endpoint, Reactor, TransportError};
 use crate::runtime;
+use crate::transport::error::is_out_of_files;
 
 pub(super) async fn connect(
     endpoint: &Endpoint,
     reactor: Reactor,
     limit: Duration,
 ) -> Result<(BoxedStream, Option<Endpoint>), TransportError> {
-    let failed = |source| TransportError::Connect {
-        endpoint: endpoint.clone(),
-        source,
-    };
     let runtime = runtime::current();
     let start = runtime.now();
     let addresses = resolve(endpoint, reactor).await?;
@@ -39,8 +36,8 @@ pub(super) async fn connect(
             endpoint: endpoint.clone(),
             after: limit,
         },
-        Some(error) => failed(Arc::new(error)),
-        None => failed(Arc::new(io::ErrorKind::NotFound.into())),
+        Some(error) => TransportError::unreachable(endpoint, error),
+        None => TransportError::unreachable(endpoint, io::ErrorKind::NotFound.into()),
     })
 }
 
@@ -66,7 +63,7 @@ impl Listener {
         }
         Err(TransportError::Bind {
             endpoint: endpoint.clone(),
-            source: Arc::new(last),
+            cause: Arc::new(last),
         })
     }
 
@@ -146,15 +143,22 @@ async fn resolve(endpoint: &Endpoint, reactor: Reactor) -> Result<Vec<SocketAddr
         #[cfg(any(feature = "async-std", feature = "smol"))]
         Reactor::Shared => async_net::resolve((host, port)).await,
     };
-    let failed = |source| TransportError::Resolve {
-        endpoint: endpoint.clone(),
-        source,
-    };
-    let found: Vec<_> = found.map_err(|error| failed(Arc::new(error)))?;
-    if found.is_empty() {
-        return Err(failed(Arc::new(io::ErrorKind::NotFound.into())));
+    let found = found.and_then(|found: Vec<_>| match found.as_slice() {
+        [] => Err(io::ErrorKind::NotFound.into()),
+        _ => Ok(found),
+    });
+    found.map_err(|error| unresolved(endpoint, error))
+}
+
+/// Resolvers that get no files say that they do not know the name.
+fn unresolved(endpoint: &Endpoint, error: io::Error) -> TransportError {
+    match std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
+        Err(error) if is_out_of_files(&error) => TransportError::unreachable(endpoint, error),
+        _ => TransportError::Resolve {
+            endpoint: endpoint.clone(),
+            cause: Arc::new(error),
+        },
     }
-    Ok(found)
 }
 
 /// A socket that cannot be set up has been reset by its peer, which reading it will tell.

@@ -15,10 +15,7 @@ pub(super) async fn connect(
 ) -> Result<BoxedStream, TransportError> {
     open(endpoint.file(), reactor)
         .await
-        .map_err(|error| TransportError::Connect {
-            endpoint: endpoint.clone(),
-            source: Arc::new(error),
-        })
+        .map_err(|error| TransportError::unreachable(endpoint, error))
 }
 
 #[derive(Debug)]
@@ -69,7 +66,7 @@ impl Listener {
             })
             .map_err(|error| TransportError::Bind {
                 endpoint: endpoint.clone(),
-                source: Arc::new(error),
+                cause: Arc::new(error),
             })
     }
 

@@ -1,3 +1,4 @@
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -5,10 +6,12 @@ use futures_rustls::pki_types::ServerName;
 use futures_rustls::rustls::client::WebPkiServerVerifier;
 use futures_rustls::rustls::client::danger::ServerCertVerifier;
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
+use rustls_native_certs::ErrorKind;
 
 use super::identity::{Fingerprint, Identity, add_roots, parse_certificates, read_certificates};
 use super::pin::PinVerifier;
 use super::{ForScheme, provider, setup};
+use crate::transport::error::is_out_of_files;
 use crate::transport::{Endpoint, TransportError};
 
 /// Whom a client trusts over TLS, and who it is. Cheap to clone; clones resume each other's sessions.
@@ -49,7 +52,8 @@ impl TlsClient {
     ///
     /// # Errors
     ///
-    /// [`TlsSetup`](TransportError::TlsSetup) if there are none.
+    /// [`TlsSetup`](TransportError::TlsSetup) if there are none, [`OutOfFiles`](TransportError::OutOfFiles)
+    /// if they cannot be read now.
     pub fn native_roots() -> Result<Self, TransportError> {
         static NATIVE: OnceLock<TlsClient> = OnceLock::new();
         if let Some(client) = NATIVE.get() {
@@ -100,9 +104,18 @@ impl TlsClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`TlsSetup`](TransportError::TlsSetup) if there are none.
+    /// [`TlsSetup`](TransportError::TlsSetup) if there are none, [`OutOfFiles`](TransportError::OutOfFiles)
+    /// if they cannot be read now.
     pub fn native_roots(mut self) -> Result<Self, TransportError> {
-        let found = rustls_native_certs::load_native_certs();
+        let mut found = rustls_native_certs::load_native_certs();
+        let shortage = |error: &rustls_native_certs::Error| match &error.kind {
+            ErrorKind::Io { inner, .. } => is_out_of_files(inner),
+            _ => false,
+        };
+        if let Some(place) = found.errors.iter().position(shortage) {
+            let cause = Arc::new(io::Error::other(found.errors.swap_remove(place)));
+            return Err(TransportError::OutOfFiles { cause });
+        }
         let (added, _ignored) = self.roots.add_parsable_certificates(found.certs);
         if added > 0 {
             return Ok(self);

@@ -16,7 +16,7 @@ const NAMES: (usize, usize) = (8, 64);
 pub(super) fn failed(error: io::Error) -> TransportError {
     explain(&error).unwrap_or_else(|| TransportError::HandshakeBroken {
         protocol: PROTOCOL,
-        source: Arc::new(error),
+        cause: Arc::new(error),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Two WebSockets as streams of bytes, `ws_stream_tungstenite`'s and ours: alone, and below asynchronous-codec.
+//! Two WebSocket streams, `ws_stream_tungstenite`'s and ours: alone, and below asynchronous-codec.
 
 use std::net::{SocketAddr, TcpListener};
 

@@ -61,8 +61,10 @@ struct Call<W> {
 
 #[derive(Debug)]
 enum Phase {
-    /// There is no channel, or the service has not welcomed the client on it.
+    /// There is no channel.
     Away,
+    /// There is one, on which the service has not welcomed the client.
+    Greeted,
     Up {
         calls_at_once: u32,
     },
@@ -123,6 +125,7 @@ impl<W> Machine<W> {
             return Some(Err(error));
         }
         let answer = self.permits.ask(ticket, deadline, caller);
+        let answer = answer.map(|granted| granted.map_err(|_| self.late()));
         if answer.is_none() {
             self.watch(deadline);
         }
@@ -189,6 +192,11 @@ impl<W> Machine<W> {
     /// The largest id that was written before, on whatever channel.
     pub(super) fn sent_up_to(&self) -> u64 {
         self.sent_up_to
+    }
+
+    /// There is a channel, on which the service says nothing yet.
+    pub(super) fn greeted(&mut self) {
+        self.phase = Phase::Greeted;
     }
 
     /// The service is there, on a new channel.
@@ -330,7 +338,7 @@ impl<W> Machine<W> {
         let mut late: Vec<u64> = self.ids_of(is_late);
         late.sort_unstable();
         for id in late {
-            self.step(id, Event::DeadlinePassed);
+            self.step(id, Event::DeadlinePassed(self.late()));
         }
         let next_permit = self.permits.time(now, &mut self.told);
         let open = self.calls.values().filter(|call| call.state != State::Done);
@@ -356,12 +364,20 @@ impl<W> Machine<W> {
 
     fn refusal(&self) -> Option<CallError> {
         match &self.phase {
-            Phase::Away | Phase::Up { .. } | Phase::Retiring => None,
+            Phase::Away | Phase::Greeted | Phase::Up { .. } | Phase::Retiring => None,
             Phase::NotServed(code, reason) => Some(CallError::NotServed {
                 code: *code,
                 reason: Arc::clone(reason),
             }),
             Phase::Down(error) => Some(CallError::NotSent(error.clone())),
+        }
+    }
+
+    /// What it means that the time is up of a call that was never sent.
+    fn late(&self) -> CallError {
+        match self.phase {
+            Phase::Greeted => CallError::NoWelcome,
+            _ => CallError::DeadlinePassed { sent: false },
         }
     }
 
@@ -390,7 +406,7 @@ impl<W> Machine<W> {
         let call = self.calls.get_mut(&id)?;
         let left = call.deadline.saturating_duration_since(now);
         if left.is_zero() {
-            self.step(id, Event::DeadlinePassed);
+            self.step(id, Event::DeadlinePassed(self.late()));
             return None;
         }
         let Step::Send = call.state.on(Event::Written, call.delivery) else {

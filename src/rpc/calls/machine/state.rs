@@ -37,7 +37,8 @@ pub(super) enum Event<'e> {
     ServiceRestarted,
     NotServed(Code, &'e Arc<str>),
     LinkDown(&'e LinkError),
-    DeadlinePassed,
+    /// With what that means for one that was never sent.
+    DeadlinePassed(CallError),
     Dropped,
 }
 
@@ -61,7 +62,8 @@ impl State {
         match (self, event) {
             (Queued { .. }, Event::Written) => Step::Send,
             (Sent, Event::Answer) => Step::Deliver,
-            (Queued { .. } | Sent, Event::Unsendable(error)) => Step::Fail(error),
+            (Queued { .. } | Sent, Event::Unsendable(error))
+            | (Queued { was_sent: false }, Event::DeadlinePassed(error)) => Step::Fail(error),
 
             (Sent, Event::ChannelLost(_)) if may_repeat => Step::Queue,
             (Sent, Event::ChannelLost(loss)) => Step::Fail(CallError::Unknown(loss.clone())),
@@ -81,10 +83,10 @@ impl State {
                 Step::Fail(CallError::Unknown(Loss::Link(error.clone())))
             }
 
-            (Queued { was_sent }, Event::DeadlinePassed) => {
-                Step::Fail(CallError::DeadlinePassed { sent: was_sent })
+            (Queued { was_sent: true }, Event::DeadlinePassed(_)) => {
+                Step::Fail(CallError::DeadlinePassed { sent: true })
             }
-            (Sent, Event::DeadlinePassed) => {
+            (Sent, Event::DeadlinePassed(_)) => {
                 Step::CancelAndFail(CallError::DeadlinePassed { sent: true })
             }
             (Queued { .. } | Done, Event::Dropped) => Step::Forget,

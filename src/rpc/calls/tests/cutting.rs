@@ -1,7 +1,9 @@
 //! Connections that are cut under a call.
 
-use super::world::{Ask, World};
-use crate::rpc::{CallError, CallOptions, Delivery, FaultKind, Loss};
+use super::world::{Ask, Asking, World};
+use crate::rpc::{
+    CallError, CallLimits, CallOptions, Client, ClientConfig, Delivery, FaultKind, Loss,
+};
 
 const KEY: u128 = 77;
 
@@ -209,4 +211,22 @@ fn an_idempotent_call_that_panicked_is_not_run_again() {
         assert_eq!(fault.kind(), FaultKind::Panicked);
     }
     assert_eq!(world.log.runs(1), 0);
+}
+
+#[test]
+fn a_greedy_client_has_no_key_of_another_forgotten() {
+    let limits = CallLimits::default().key_memory(64 * 1024);
+    let mut world = World::with(&ClientConfig::default(), limits);
+    world.connect();
+    let honest = || world.ask_with(Ask::Echo(7), with(Delivery::Idempotent(KEY)));
+    assert!(honest().output().unwrap().is_ok());
+    let greedy: Client<Asking> = Client::new(&world.link);
+    for key in 0..500 {
+        let options = with(Delivery::Idempotent(key));
+        world
+            .run(greedy.call_with(&Ask::Long(1000), options))
+            .unwrap();
+    }
+    assert!(honest().output().unwrap().is_ok());
+    assert_eq!(world.log.runs(7), 1, "it was answered from memory");
 }

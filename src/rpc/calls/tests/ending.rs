@@ -1,10 +1,15 @@
 //! What ends, and what that ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use super::world::{Ask, World};
-use crate::mux::Code;
-use crate::rpc::{CallError, CallOptions, Delivery, LinkError, Loss};
+use crate::mux::{ChannelError, Code, Router};
+use crate::rpc::calls::message::put_welcome;
+use crate::rpc::{CallError, CallLimits, CallOptions, ClientConfig, Delivery, LinkError, Loss};
 
 #[test]
 fn a_link_that_is_down_tells_every_call() {
@@ -133,4 +138,65 @@ fn an_idle_client_lets_its_connection_drain_at_once() {
     assert!(drained.output().unwrap().is_ok());
     world.connect();
     assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+}
+
+/// Accepts channels of calls, the first of them in silence; answers how many there were.
+fn silent_at_first(openings: &Arc<AtomicUsize>) -> Router {
+    let openings = Arc::clone(openings);
+    Router::new().on_raw("asking/1.calls", move |mut channel| {
+        let is_first = openings.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if !is_first {
+                let mut welcome = BytesMut::new();
+                put_welcome(&mut welcome, 7, 256);
+                channel.send(welcome.freeze()).await.unwrap();
+            }
+            loop {
+                if channel.recv().await?.is_none() {
+                    return Ok::<(), ChannelError>(());
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn a_service_that_says_nothing_is_greeted_anew_and_calls_go_there_then() {
+    let mut world = World::new();
+    let openings = Arc::new(AtomicUsize::new(0));
+    world.connect_to(silent_at_first(&openings));
+    let call = world.ask(Ask::Echo(1));
+    world.advance(4_999);
+    assert_eq!(openings.load(Ordering::Relaxed), 1);
+    world.advance(1 + 100);
+    assert_eq!(openings.load(Ordering::Relaxed), 2);
+    world.advance(60_000);
+    assert_eq!(openings.load(Ordering::Relaxed), 2, "it was welcomed");
+    let error = call.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::DeadlinePassed { sent: true }));
+}
+
+#[test]
+fn calls_to_a_service_that_says_nothing_fail_with_what_was_waited_for() {
+    let config = ClientConfig::default().calls_at_once(2);
+    let mut world = World::with(&config, CallLimits::default());
+    world.connect_to(silent_at_first(&Arc::default()));
+    let ask = |seconds| {
+        let options = CallOptions::default().deadline(Duration::from_secs(seconds));
+        world.ask_with(Ask::Echo(1), options)
+    };
+    // The third waits for a permit.
+    let calls = [ask(3), ask(4), ask(2)];
+    world.advance(4_000);
+    for call in calls {
+        let error = call.output().unwrap().unwrap_err();
+        assert!(matches!(error, CallError::NoWelcome), "{error}");
+        assert!(error.is_not_run());
+    }
+    world.cut();
+    let options = CallOptions::default().deadline(Duration::from_secs(1));
+    let call = world.ask_with(Ask::Echo(1), options);
+    world.advance(1_000);
+    let error = call.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::DeadlinePassed { sent: false }));
 }

@@ -199,7 +199,12 @@ impl World {
 
     /// A new connection to a peer that serves nothing.
     pub(super) fn connect_to_nothing(&mut self) {
-        self.connect_with(usize::MAX, usize::MAX, Some(Router::new()));
+        self.connect_to(Router::new());
+    }
+
+    /// A new connection to a peer that serves what the router does.
+    pub(super) fn connect_to(&mut self, router: Router) {
+        self.connect_with(usize::MAX, usize::MAX, Some(router));
     }
 
     /// A new connection to a peer that the test plays.

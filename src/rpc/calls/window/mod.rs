@@ -3,11 +3,14 @@
 //!
 //! What is forgotten too early, for want of room, is never run again: of each client, the largest id
 //! among the forgotten calls is kept, and calls keep their ids when they are sent again.
+//!
+//! All clients share one memory, and none pushes the others out of it: whoever holds most gives first,
+//! and is given no more calls to run than it leaves to others.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,8 +31,14 @@ pub(super) struct Window<R> {
     finished: BTreeMap<u64, (Instant, u128, u128)>,
     /// Clients that have no conversation, the one first that left first.
     absent: BTreeMap<u64, (Instant, u128)>,
+    /// Those among them of whom nothing else is kept.
+    vacant: BTreeSet<u64>,
+    /// Clients of whom answers are remembered, who holds most last.
+    holders: BTreeSet<(usize, u128)>,
     last_number: u64,
     running: usize,
+    /// What running calls hold of the memory.
+    running_memory: usize,
     memory: usize,
 }
 
@@ -42,6 +51,8 @@ struct Client<R> {
     forgotten_up_to: u64,
     conversations: usize,
     running: usize,
+    running_memory: usize,
+    memory: usize,
     /// Its number in `absent`.
     absent: Option<u64>,
 }
@@ -87,8 +98,11 @@ impl<R: Clone> Window<R> {
             clients: BTreeMap::new(),
             finished: BTreeMap::new(),
             absent: BTreeMap::new(),
+            vacant: BTreeSet::new(),
+            holders: BTreeSet::new(),
             last_number: 0,
             running: 0,
+            running_memory: 0,
             memory: 0,
         }
     }
@@ -96,21 +110,17 @@ impl<R: Clone> Window<R> {
     /// A client begins a conversation; it has sent calls up to that id before, over others.
     pub(super) fn enter(&mut self, now: Instant, client: u128, sent_up_to: u64) {
         self.time(now);
-        let known = self.clients.entry(client).or_insert_with(|| {
+        self.clients.entry(client).or_insert_with(|| {
             self.memory = self.memory.saturating_add(CLIENT);
-            Client {
-                keys: BTreeMap::new(),
-                finished: VecDeque::new(),
-                // One that is new here and has sent something was forgotten, or is older than
-                // this start of the service.
-                forgotten_up_to: sent_up_to,
-                conversations: 0,
-                running: 0,
-                absent: None,
-            }
+            // One that is new here and has sent something was forgotten, or is older than this start of
+            // the service.
+            Client::new(sent_up_to)
         });
-        known.conversations = known.conversations.saturating_add(1);
-        if let Some(number) = known.absent.take() {
+        let absent = self.update(client, |known| {
+            known.conversations = known.conversations.saturating_add(1);
+            known.absent.take()
+        });
+        if let Some(number) = absent.flatten() {
             self.absent.remove(&number);
         }
         self.make_room();
@@ -119,14 +129,10 @@ impl<R: Clone> Window<R> {
     /// A conversation of the client is over.
     pub(super) fn leave(&mut self, now: Instant, client: u128) {
         self.time(now);
-        let number = self.number();
-        if let Some(known) = self.clients.get_mut(&client) {
+        self.update(client, |known| {
             known.conversations = known.conversations.saturating_sub(1);
-            if known.conversations == 0 {
-                known.absent = Some(number);
-                self.absent.insert(number, (now, client));
-            }
-        }
+        });
+        self.note_absence(now, client);
         self.make_room();
     }
 
@@ -159,7 +165,10 @@ impl<R: Clone> Window<R> {
             None => {}
         }
         let is_busy = known.running >= self.limits.calls_at_once as usize;
-        if is_busy || self.running >= self.limits.keyed_at_once {
+        // It is given one more while more is free than it takes.
+        let free = self.limits.keyed_at_once.saturating_sub(self.running);
+        let free_memory = self.limits.key_memory.saturating_sub(self.running_memory);
+        if is_busy || known.running >= free || known.running_memory >= free_memory {
             return Begin::Full;
         }
         if known.keys.len() >= self.limits.keys_per_client {
@@ -169,13 +178,7 @@ impl<R: Clone> Window<R> {
             self.evict(oldest);
         }
         let weight = request.saturating_add(KEY);
-        self.memory = self.memory.saturating_add(weight);
-        self.make_room();
-        let Some(known) = self.clients.get_mut(&client) else {
-            return Begin::Full;
-        };
-        if self.memory > self.limits.key_memory {
-            self.memory = self.memory.saturating_sub(weight);
+        if self.running_memory.saturating_add(weight) > self.limits.key_memory {
             return Begin::Full;
         }
         let call = call();
@@ -184,37 +187,47 @@ impl<R: Clone> Window<R> {
             call: call.clone(),
             request,
         };
-        known.keys.insert(key, running);
-        known.running = known.running.saturating_add(1);
-        self.running = self.running.saturating_add(1);
+        self.update(client, |known| {
+            known.keys.insert(key, running);
+            known.take_on(weight);
+        });
+        self.make_room();
+        if self.memory > self.limits.key_memory {
+            self.update(client, |known| {
+                known.keys.remove(&key);
+                known.let_go(weight);
+            });
+            return Begin::Full;
+        }
         Begin::Run(call)
     }
 
     /// A call that was to be run has ended.
     pub(super) fn finish(&mut self, now: Instant, client: u128, key: u128, answer: Remembered) {
         let number = self.number();
-        let Some(known) = self.clients.get_mut(&client) else {
+        let ended = self.update(client, |known| known.finish(key, number, answer));
+        if ended != Some(true) {
             return;
-        };
-        let Some(entry) = known.keys.get_mut(&key) else {
-            return;
-        };
-        let Entry::Running { id, request, .. } = entry else {
-            return;
-        };
-        self.memory = self.memory.saturating_sub(*request);
-        self.memory = self.memory.saturating_add(weight(&answer));
-        *entry = Entry::Finished { id: *id, answer };
-        known.running = known.running.saturating_sub(1);
-        known.finished.push_back(number);
-        if known.conversations == 0 && known.absent.is_none() {
-            known.absent = Some(number);
-            self.absent.insert(number, (now, client));
         }
         self.finished.insert(number, (now, client, key));
-        self.running = self.running.saturating_sub(1);
+        self.note_absence(now, client);
         self.time(now);
         self.make_room();
+    }
+
+    /// A client without a conversation is remembered for some time.
+    fn note_absence(&mut self, now: Instant, client: u128) {
+        let number = self.number();
+        let is_new = self.update(client, |known| {
+            let is_new = known.conversations == 0 && known.absent.is_none();
+            if is_new {
+                known.absent = Some(number);
+            }
+            is_new
+        });
+        if is_new == Some(true) {
+            self.absent.insert(number, (now, client));
+        }
     }
 
     /// It is that late: forgets what is old.
@@ -233,13 +246,18 @@ impl<R: Clone> Window<R> {
         }
     }
 
-    /// Forgets the oldest answers, then the clients that are gone, until what is kept is within
-    /// its bound.
+    /// Forgets until what is kept is within its bound: the oldest answer of the client that holds most,
+    /// or the client that left first, if those of whom nothing else is kept hold more together.
     fn make_room(&mut self) {
         while self.memory > self.limits.key_memory {
-            if let Some((oldest, _)) = self.finished.first_key_value() {
+            let vacant = self.vacant.len().saturating_mul(CLIENT);
+            let largest = self.holders.last().filter(|(held, _)| *held >= vacant);
+            let known = largest.and_then(|(_, client)| self.clients.get(client));
+            if let Some(oldest) = known.and_then(|known| known.finished.front()) {
                 self.evict(*oldest);
-            } else if let Some((_, (_, client))) = self.absent.pop_first() {
+            } else if let Some(left) = self.vacant.first()
+                && let Some((_, client)) = self.absent.remove(left)
+            {
                 self.forget(client);
             } else {
                 break;
@@ -249,29 +267,19 @@ impl<R: Clone> Window<R> {
 
     /// Forgets the answer of that number.
     fn evict(&mut self, number: u64) {
-        let Some((_, client, key)) = self.finished.remove(&number) else {
-            return;
-        };
-        let Some(known) = self.clients.get_mut(&client) else {
-            return;
-        };
-        // A client's answers are forgotten in the order in which they came.
-        known.finished.pop_front();
-        if let Some(Entry::Finished { id, answer }) = known.keys.remove(&key) {
-            known.forgotten_up_to = known.forgotten_up_to.max(id);
-            let freed = weight(&answer).saturating_add(KEY);
-            self.memory = self.memory.saturating_sub(freed);
+        if let Some((_, client, key)) = self.finished.remove(&number) {
+            self.update(client, |known| known.evict(key));
         }
     }
 
     /// Forgets a client that is absent, and its answers; one with running calls is kept until the
     /// next of them ends.
     fn forget(&mut self, client: u128) {
-        let Some(known) = self.clients.get_mut(&client) else {
-            return;
-        };
-        known.absent = None;
-        if known.running > 0 {
+        let is_running = self.update(client, |known| {
+            known.absent = None;
+            known.running > 0
+        });
+        if is_running != Some(false) {
             return;
         }
         while let Some(oldest) = self
@@ -285,15 +293,98 @@ impl<R: Clone> Window<R> {
         self.memory = self.memory.saturating_sub(CLIENT);
     }
 
+    /// Changes what is kept of a client, and the sums and orders that follow from it.
+    fn update<T>(&mut self, client: u128, change: impl FnOnce(&mut Client<R>) -> T) -> Option<T> {
+        let known = self.clients.get_mut(&client)?;
+        self.holders.remove(&(known.memory, client));
+        if let Some(number) = known.vacant() {
+            self.vacant.remove(&number);
+        }
+        self.memory = self.memory.saturating_sub(known.memory);
+        self.running_memory = self.running_memory.saturating_sub(known.running_memory);
+        self.running = self.running.saturating_sub(known.running);
+        let result = change(known);
+        self.running = self.running.saturating_add(known.running);
+        self.running_memory = self.running_memory.saturating_add(known.running_memory);
+        self.memory = self.memory.saturating_add(known.memory);
+        self.vacant.extend(known.vacant());
+        if !known.finished.is_empty() {
+            self.holders.insert((known.memory, client));
+        }
+        Some(result)
+    }
+
     fn number(&mut self) -> u64 {
         self.last_number = self.last_number.saturating_add(1);
         self.last_number
     }
 }
 
+impl<R> Client<R> {
+    fn new(forgotten_up_to: u64) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            finished: VecDeque::new(),
+            forgotten_up_to,
+            conversations: 0,
+            running: 0,
+            running_memory: 0,
+            memory: CLIENT,
+            absent: None,
+        }
+    }
+
+    /// Its number in `absent`, if it has no keys.
+    fn vacant(&self) -> Option<u64> {
+        self.absent.filter(|_| self.keys.is_empty())
+    }
+
+    /// A call of that weight runs.
+    fn take_on(&mut self, weight: usize) {
+        self.running = self.running.saturating_add(1);
+        self.running_memory = self.running_memory.saturating_add(weight);
+        self.memory = self.memory.saturating_add(weight);
+    }
+
+    /// A call of that weight runs no more.
+    fn let_go(&mut self, weight: usize) {
+        self.running = self.running.saturating_sub(1);
+        self.running_memory = self.running_memory.saturating_sub(weight);
+        self.memory = self.memory.saturating_sub(weight);
+    }
+
+    /// Remembers the answer to a call, if it is running.
+    fn finish(&mut self, key: u128, number: u64, answer: Remembered) -> bool {
+        let Some(entry) = self.keys.get_mut(&key) else {
+            return false;
+        };
+        let Entry::Running { id, request, .. } = entry else {
+            return false;
+        };
+        let (id, before) = (*id, request.saturating_add(KEY));
+        let after = weight(&answer);
+        *entry = Entry::Finished { id, answer };
+        self.let_go(before);
+        self.memory = self.memory.saturating_add(after);
+        self.finished.push_back(number);
+        true
+    }
+
+    /// Forgets its oldest answer, which is that of `key`: they go in the order in which they came.
+    fn evict(&mut self, key: u128) {
+        self.finished.pop_front();
+        if let Some(Entry::Finished { id, answer }) = self.keys.remove(&key) {
+            self.forgotten_up_to = self.forgotten_up_to.max(id);
+            self.memory = self.memory.saturating_sub(weight(&answer));
+        }
+    }
+}
+
+/// What a remembered answer and its key hold.
 fn weight(answer: &Remembered) -> usize {
-    match answer {
+    let length = match answer {
         Ok(body) => body.len(),
         Err(fault) => fault.reason().len(),
-    }
+    };
+    length.saturating_add(KEY)
 }

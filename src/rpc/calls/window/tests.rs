@@ -22,11 +22,23 @@ impl Desk {
     }
 
     fn begin(&mut self, id: u64, key: u128) -> Begin<u64> {
-        self.window.begin(self.now, CLIENT_ONE, id, key, 0, || id)
+        self.begin_of(CLIENT_ONE, id, 0, key)
+    }
+
+    fn begin_of(&mut self, client: u128, id: u64, request: usize, key: u128) -> Begin<u64> {
+        self.window.begin(self.now, client, id, key, request, || id)
     }
 
     fn finish(&mut self, key: u128, answer: Remembered) {
         self.window.finish(self.now, CLIENT_ONE, key, answer);
+    }
+
+    /// Another client runs a call that is answered with so many bytes.
+    fn run_of(&mut self, client: u128, id: u64, bytes: usize) {
+        let begun = self.begin_of(client, id, 0, id.into());
+        assert_eq!(begun, Begin::Run(id));
+        let answer = Ok(vec![0; bytes].into());
+        self.window.finish(self.now, client, id.into(), answer);
     }
 
     /// Begins and finishes a call, whose answer is its id.
@@ -209,4 +221,89 @@ fn a_flood_of_clients_pushes_out_those_that_are_gone() {
         desk.enter(client, 0);
     }
     assert_eq!(desk.window.clients.len(), 20, "those present are all kept");
+}
+
+/// Far more than fits, of which nothing is kept but what fits.
+const FLOOD: u64 = 10_000;
+
+#[test]
+fn a_greedy_client_pushes_out_its_own_answers_only() {
+    let most = 64 * 1024;
+    let mut desk = Desk::new(CallLimits::default().key_memory(most));
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    desk.run(1, 7);
+    for id in 1..FLOOD {
+        desk.run_of(CLIENT_TWO, id, 1000);
+        assert!(desk.window.memory <= most);
+    }
+    assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
+    let newest = desk.begin_of(CLIENT_TWO, FLOOD - 1, 0, (FLOOD - 1).into());
+    assert!(matches!(newest, Begin::Answer(_)), "it has the rest");
+}
+
+#[test]
+fn clients_that_come_and_go_push_out_each_other_only() {
+    let mut desk = Desk::new(CallLimits::default().key_memory(64 * 1024));
+    desk.enter(CLIENT_ONE, 0);
+    desk.run(1, 7);
+    desk.window.leave(desk.now, CLIENT_ONE);
+    for client in 0..u128::from(FLOOD) {
+        desk.enter(1000 + client, 0);
+        desk.window.leave(desk.now, 1000 + client);
+        assert!(desk.window.memory <= 64 * 1024);
+    }
+    desk.enter(CLIENT_ONE, 1);
+    assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
+}
+
+#[test]
+fn a_greedy_client_leaves_others_as_many_running_calls_as_it_takes() {
+    let mut desk = Desk::new(CallLimits::default().keyed_at_once(10));
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    for id in 1..=5 {
+        assert_eq!(desk.begin_of(CLIENT_TWO, id, 0, id.into()), Begin::Run(id));
+    }
+    assert_eq!(desk.begin_of(CLIENT_TWO, 6, 0, 6), Begin::Full);
+    for id in 1..=3 {
+        assert_eq!(desk.begin(id, id.into()), Begin::Run(id));
+    }
+    assert_eq!(desk.begin(4, 4), Begin::Full);
+    desk.window.finish(desk.now, CLIENT_TWO, 1, answer(1));
+    desk.window.finish(desk.now, CLIENT_TWO, 2, answer(2));
+    assert_eq!(desk.begin(4, 4), Begin::Run(4), "as others take less");
+    assert_eq!(desk.window.running, 7);
+}
+
+#[test]
+fn a_greedy_client_leaves_others_as_much_memory_as_its_running_calls_take() {
+    let most = 64 * 1024;
+    let mut desk = Desk::new(CallLimits::default().key_memory(most));
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    desk.run(1, 7);
+    let request = 8 * 1024 - KEY;
+    for id in 1..=4 {
+        let begun = desk.begin_of(CLIENT_TWO, id, request, id.into());
+        assert_eq!(begun, Begin::Run(id));
+    }
+    assert_eq!(desk.begin_of(CLIENT_TWO, 5, request, 5), Begin::Full);
+    assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
+    let begun = desk.begin_of(CLIENT_ONE, 2, request, 2);
+    assert_eq!(begun, Begin::Run(2));
+    assert!(desk.window.memory <= most);
+}
+
+#[test]
+fn a_request_that_does_not_fit_costs_nobody_an_answer() {
+    let most = 64 * 1024;
+    let mut desk = Desk::new(CallLimits::default().key_memory(most));
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    desk.run(1, 7);
+    assert_eq!(desk.begin_of(CLIENT_TWO, 1, most, 1), Begin::Full);
+    assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
+    assert_eq!((desk.window.running, desk.window.running_memory), (0, 0));
+    assert_eq!(desk.window.memory, 2 * CLIENT + KEY + 8);
 }

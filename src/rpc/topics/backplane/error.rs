@@ -11,10 +11,10 @@ use crate::transport::TransportError;
 pub enum BackplaneError {
     /// It could not be reached.
     #[error("the backplane could not be reached: {0}")]
-    Unreachable(#[from] TransportError),
+    Unreachable(TransportError),
     /// The connection to it was lost.
     #[error("the connection to the backplane was lost: {0}")]
-    Io(#[source] Arc<io::Error>),
+    Io(Arc<io::Error>),
     /// It did not answer in time.
     #[error("the backplane did not answer in time")]
     TimedOut,
@@ -35,5 +35,11 @@ pub enum BackplaneError {
 impl From<io::Error> for BackplaneError {
     fn from(error: io::Error) -> Self {
         Self::Io(Arc::new(error))
+    }
+}
+
+impl From<TransportError> for BackplaneError {
+    fn from(cause: TransportError) -> Self {
+        Self::Unreachable(cause)
     }
 }

@@ -1,6 +1,7 @@
 //! What the link does, and what goes out on it.
 
 use super::Machine;
+use super::queue::Room;
 use super::upstream::State;
 use crate::rpc::link::LinkError;
 use crate::rpc::topics::event::EndReason;
@@ -65,8 +66,8 @@ impl Machine {
                 }
                 State::Live => {
                     let credit = upstream.credit.as_mut();
-                    if let Some(items) = credit.and_then(|credit| credit.grant(room)) {
-                        return Some(FromClient::Credit { id, items });
+                    if let Some(credit) = credit.and_then(|credit| credit.grant(room)) {
+                        return Some(FromClient::Credit { id, credit });
                     }
                 }
                 State::Leaving => return Some(FromClient::Unsubscribe { id }),
@@ -76,12 +77,12 @@ impl Machine {
         None
     }
 
-    /// How many items the one who reads an upstream with back-pressure has room for.
-    fn room(&self, id: u64) -> usize {
+    /// What the one who reads an upstream with back-pressure has room for.
+    pub(super) fn room(&self, id: u64) -> Room {
         let upstream = self.upstreams.get(&id);
         let number = upstream.and_then(|upstream| upstream.subscribers.first());
         let subscriber = number.and_then(|number| self.subscribers.get(number));
-        subscriber.map_or(0, |subscriber| subscriber.queue.room())
+        subscriber.map_or_else(Room::default, |subscriber| subscriber.queue.room())
     }
 
     /// The message of a subscription cannot be sent at all.

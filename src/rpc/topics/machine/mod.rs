@@ -126,7 +126,7 @@ impl Machine {
             is_accepted: false,
             lag: options.lag,
             joined: 0,
-            queue: Queue::new(options.capacity),
+            queue: Queue::new(options),
             ended: None,
         };
         if let Some(upstream) = self.upstreams.get_mut(&id) {
@@ -158,7 +158,8 @@ impl Machine {
             seen: options.after,
             subscribers: BTreeSet::new(),
             sharing: sharing.clone(),
-            credit: (options.lag == Lag::BackPressure).then(|| Credit::new(options.capacity)),
+            credit: (options.lag == Lag::BackPressure)
+                .then(|| Credit::new(Queue::new(options).room())),
         };
         self.upstreams.insert(id, upstream);
         if let Some(sharing) = sharing {
@@ -190,14 +191,20 @@ impl Machine {
                 None => Taken::Nothing,
             };
         };
-        let (id, room) = (subscriber.upstream, subscriber.queue.room());
+        let id = subscriber.upstream;
+        self.consider_credit(id);
+        Taken::Entry(entry)
+    }
+
+    /// Grants credit with the next messages if so much is free that it is worth one.
+    fn consider_credit(&mut self, id: u64) {
+        let room = self.room(id);
         if let Some(upstream) = self.upstreams.get(&id)
             && upstream.state == State::Live
             && upstream.credit.is_some_and(|credit| credit.is_due(room))
         {
             self.due.insert(id);
         }
-        Taken::Entry(entry)
     }
 
     /// A subscriber is gone. Answers the id that the server is to confirm the end of, if it must.

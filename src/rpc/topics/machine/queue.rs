@@ -6,15 +6,27 @@ use bytes::Bytes;
 
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::event::GapReason;
+use crate::rpc::topics::options::SubscribeOptions;
 
 #[derive(Debug)]
 pub(super) struct Queue {
     capacity: usize,
+    capacity_bytes: usize,
     /// What was before the entries and had to make room.
     dropped: Option<Gap>,
     entries: VecDeque<Entry>,
     /// The items among the entries.
     items: usize,
+    /// What they hold.
+    bytes: usize,
+}
+
+/// How much more a queue takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) items: usize,
+    /// Below zero if the last item took more than there was.
+    pub(super) bytes: i64,
 }
 
 /// One thing to read.
@@ -31,12 +43,14 @@ pub(in crate::rpc::topics) struct Gap {
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(options: &SubscribeOptions) -> Self {
         Self {
-            capacity,
+            capacity: options.capacity,
+            capacity_bytes: options.capacity_bytes,
             dropped: None,
             entries: VecDeque::new(),
             items: 0,
+            bytes: 0,
         }
     }
 
@@ -44,21 +58,31 @@ impl Queue {
         self.dropped.is_none() && self.entries.is_empty()
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.items >= self.capacity
+    /// Whether it has no room for an item of that length; an empty one has room for any.
+    pub(super) fn is_full_for(&self, length: usize) -> bool {
+        let bytes = self.bytes.saturating_add(length);
+        self.items >= self.capacity || self.items > 0 && bytes > self.capacity_bytes
     }
 
-    /// How many more items it takes.
-    pub(super) fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.items)
+    pub(super) fn room(&self) -> Room {
+        let [capacity, held] =
+            [self.capacity_bytes, self.bytes].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        Room {
+            items: self.capacity.saturating_sub(self.items),
+            bytes: capacity.saturating_sub(held),
+        }
     }
 
-    /// Adds an item; of a full queue, the oldest item makes room.
-    pub(super) fn push_item(&mut self, cursor: Cursor, body: Bytes) {
-        while self.is_full() {
+    /// The oldest items make room for one of that length.
+    pub(super) fn make_room(&mut self, length: usize) {
+        while self.is_full_for(length) {
             self.drop_oldest();
         }
-        self.items += 1;
+    }
+
+    pub(super) fn push_item(&mut self, cursor: Cursor, body: Bytes) {
+        self.items = self.items.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(body.len());
         self.entries.push_back(Entry::Item(cursor, body));
     }
 
@@ -76,10 +100,15 @@ impl Queue {
             return Some(Entry::Gap(gap));
         }
         let entry = self.entries.pop_front();
-        if matches!(entry, Some(Entry::Item(..))) {
-            self.items = self.items.saturating_sub(1);
+        if let Some(Entry::Item(_, body)) = &entry {
+            self.took(body);
         }
         entry
+    }
+
+    fn took(&mut self, body: &Bytes) {
+        self.items = self.items.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(body.len());
     }
 
     /// Drops the oldest item, and joins the holes that it parted.
@@ -87,14 +116,16 @@ impl Queue {
         while let Some(entry) = self.entries.pop_front() {
             let (gap, is_item) = match entry {
                 Entry::Gap(gap) => (gap, false),
-                Entry::Item(..) => (Gap::counted(1, GapReason::Lagged), true),
+                Entry::Item(_, body) => {
+                    self.took(&body);
+                    (Gap::counted(1, GapReason::Lagged), true)
+                }
             };
             match &mut self.dropped {
                 Some(dropped) => dropped.join(gap),
                 None => self.dropped = Some(gap),
             }
             if is_item {
-                self.items = self.items.saturating_sub(1);
                 break;
             }
         }
@@ -137,12 +168,18 @@ impl Gap {
 mod tests {
     use super::*;
 
+    fn queue(items: usize) -> Queue {
+        let options = SubscribeOptions::default().capacity(items);
+        Queue::new(&options.capacity_bytes(100))
+    }
+
     fn item(sequence: u64) -> (Cursor, Bytes) {
         (Cursor::new(1, sequence), Bytes::new())
     }
 
     fn push(queue: &mut Queue, sequence: u64) {
         let (cursor, body) = item(sequence);
+        queue.make_room(body.len());
         queue.push_item(cursor, body);
     }
 
@@ -161,18 +198,36 @@ mod tests {
 
     #[test]
     fn a_full_queue_counts_what_it_drops() {
-        let mut queue = Queue::new(2);
+        let mut queue = queue(2);
         push(&mut queue, 1);
         push(&mut queue, 2);
-        assert!(queue.is_full());
+        assert!(queue.is_full_for(0));
         push(&mut queue, 3);
         push(&mut queue, 4);
         assert_eq!(drained(&mut queue), ["Some(2) Lagged", "3", "4"]);
     }
 
     #[test]
+    fn at_its_capacity_in_bytes_a_queue_drops_nothing_and_one_byte_beyond_it_does() {
+        let mut queue = queue(10);
+        let mut push = |sequence, length: usize| {
+            queue.make_room(length);
+            queue.push_item(Cursor::new(1, sequence), vec![0; length].into());
+            (queue.items, queue.room().bytes)
+        };
+        assert_eq!(push(1, 40), (1, 60));
+        assert_eq!(push(2, 60), (2, 0));
+        assert_eq!(push(3, 0), (3, 0));
+        assert_eq!(push(4, 41), (2, 59), "the two oldest made room");
+        assert_eq!(push(5, 1000), (1, -900), "it is there alone");
+        assert_eq!(push(6, 1), (1, 99));
+        assert_eq!(drained(&mut queue), ["Some(5) Lagged", "6"]);
+        assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
     fn holes_that_meet_are_one_hole() {
-        let mut queue = Queue::new(2);
+        let mut queue = queue(2);
         push(&mut queue, 1);
         queue.push_gap(Gap::counted(3, GapReason::NotRetained));
         queue.push_gap(Gap::counted(4, GapReason::NotRetained));
@@ -186,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_hole_that_nobody_can_count_stays_uncounted() {
-        let mut queue = Queue::new(1);
+        let mut queue = queue(1);
         push(&mut queue, 1);
         queue.push_gap(Gap::uncounted());
         push(&mut queue, 1);
@@ -198,7 +253,7 @@ mod tests {
 
     #[test]
     fn holes_do_not_pile_up_behind_a_full_queue() {
-        let mut queue = Queue::new(1);
+        let mut queue = queue(1);
         for sequence in 1..100 {
             push(&mut queue, 2 * sequence);
             queue.push_gap(Gap::counted(1, GapReason::Lagged));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::queue::Gap;
-use super::upstream::{Credit, State};
+use super::upstream::State;
 use super::{Machine, Violation};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::event::{EndReason, GapReason};
@@ -28,7 +28,7 @@ impl Machine {
             (State::Live, FromServer::Gap { cursor, why, .. }) => {
                 // It stands for one item, for which the server has taken credit.
                 if why == GapReason::TooLarge {
-                    self.spend(id)?;
+                    self.spend(id, 0)?;
                 }
                 self.advance(id, cursor, why);
             }
@@ -81,15 +81,18 @@ impl Machine {
                 self.woken.push(*number);
             }
         }
+        // What was read since it was asked has made room.
+        self.consider_credit(id);
     }
 
     fn item(&mut self, id: u64, sequence: u64, body: &Bytes) -> Result<(), Violation> {
-        self.spend(id)?;
+        self.spend(id, body.len())?;
         let Some(seen) = self.upstreams.get(&id).and_then(|upstream| upstream.seen) else {
             return Ok(());
         };
         // What was seen before the link was lost may come again.
         if sequence <= seen.sequence() {
+            self.consider_credit(id);
             return Ok(());
         }
         let before = Cursor::new(seen.origin(), sequence.saturating_sub(1));
@@ -98,11 +101,11 @@ impl Machine {
         Ok(())
     }
 
-    /// An item came, or what stands for it.
-    fn spend(&mut self, id: u64) -> Result<(), Violation> {
+    /// An item of that length came, or what stands for it.
+    fn spend(&mut self, id: u64, length: usize) -> Result<(), Violation> {
         let upstream = self.upstreams.get_mut(&id);
         let credit = upstream.and_then(|upstream| upstream.credit.as_mut());
-        let is_covered = credit.is_none_or(Credit::spend);
+        let is_covered = credit.is_none_or(|credit| credit.spend(length));
         is_covered.then_some(()).ok_or(Violation::Credit(id))
     }
 
@@ -120,10 +123,15 @@ impl Machine {
             if subscriber.joined >= cursor.sequence() {
                 continue;
             }
-            if subscriber.lag == Lag::Disconnect && subscriber.queue.is_full() {
-                subscriber.ended = Some(EndReason::Lagged);
-                cut_off.push(*number);
-                continue;
+            match subscriber.lag {
+                Lag::Disconnect if subscriber.queue.is_full_for(body.len()) => {
+                    subscriber.ended = Some(EndReason::Lagged);
+                    cut_off.push(*number);
+                    continue;
+                }
+                Lag::DropOldest => subscriber.queue.make_room(body.len()),
+                // Credit sees to it that there is room.
+                Lag::Disconnect | Lag::BackPressure => {}
             }
             if subscriber.queue.is_empty() {
                 self.woken.push(*number);

@@ -3,7 +3,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::Sharing;
+use super::queue::Room;
 use crate::rpc::topics::cursor::Cursor;
+use crate::rpc::topics::wire;
 
 /// A subscription on the wire, which equal ones in this process share.
 #[derive(Debug)]
@@ -46,47 +48,65 @@ pub(super) enum State {
     Leaving,
 }
 
-/// How many items the server may send.
+/// What the server may send.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Credit {
-    capacity: usize,
-    outstanding: usize,
+    /// What an empty queue has room for.
+    capacity: Room,
+    /// What was granted and has not come; in bytes, what came with the last item may have been more.
+    outstanding: Room,
 }
 
 impl Credit {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: Room) -> Self {
         Self {
             capacity,
-            outstanding: 0,
+            outstanding: Room::default(),
         }
     }
 
     /// What a server is granted that knows of none yet.
-    pub(super) fn restart(&mut self, room: usize) -> u64 {
-        self.outstanding = room;
-        room as u64
+    pub(super) fn restart(&mut self, room: Room) -> wire::Credit {
+        self.outstanding = Room::default();
+        self.take_free(room)
     }
 
     /// Whether so much of the capacity is free and not granted that it is worth a message.
-    pub(super) fn is_due(self, room: usize) -> bool {
-        let free = room.saturating_sub(self.outstanding);
-        free > 0 && free >= self.capacity / 2
+    pub(super) fn is_due(self, room: Room) -> bool {
+        let free = self.free(room);
+        let (items, bytes) = (self.capacity.items / 2, self.capacity.bytes / 2);
+        free.items > 0 && free.items >= items || free.bytes > 0 && free.bytes >= bytes
     }
 
     /// What is granted now, if any.
-    pub(super) fn grant(&mut self, room: usize) -> Option<u64> {
-        let free = room.saturating_sub(self.outstanding);
-        let is_due = self.is_due(room);
-        is_due.then(|| {
-            self.outstanding = room;
-            free as u64
-        })
+    pub(super) fn grant(&mut self, room: Room) -> Option<wire::Credit> {
+        self.is_due(room).then(|| self.take_free(room))
     }
 
-    /// An item came; false if it must not have.
-    pub(super) fn spend(&mut self) -> bool {
-        let has_credit = self.outstanding > 0;
-        self.outstanding = self.outstanding.saturating_sub(1);
-        has_credit
+    /// An item came, or what stands for it; false if it must not have.
+    pub(super) fn spend(&mut self, length: usize) -> bool {
+        let is_covered = self.outstanding.items > 0 && self.outstanding.bytes > 0;
+        self.outstanding.items = self.outstanding.items.saturating_sub(1);
+        let length = i64::try_from(length).unwrap_or(i64::MAX);
+        self.outstanding.bytes = self.outstanding.bytes.saturating_sub(length);
+        is_covered
+    }
+
+    fn take_free(&mut self, room: Room) -> wire::Credit {
+        let Room { items, bytes } = self.free(room);
+        self.outstanding.items = self.outstanding.items.saturating_add(items);
+        self.outstanding.bytes = self.outstanding.bytes.saturating_add(bytes);
+        wire::Credit {
+            items: items as u64,
+            bytes: bytes.unsigned_abs(),
+        }
+    }
+
+    /// What is neither taken nor granted.
+    fn free(self, room: Room) -> Room {
+        Room {
+            items: room.items.saturating_sub(self.outstanding.items),
+            bytes: room.bytes.saturating_sub(self.outstanding.bytes).max(0),
+        }
     }
 }

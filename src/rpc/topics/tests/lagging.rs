@@ -1,5 +1,7 @@
 //! Subscribers that are slower than what is published.
 
+use std::time::Duration;
+
 use super::rules::Only;
 use super::world::{World, read, read_one, texts};
 use crate::rpc::{Feed, FeedLimits, Lag, SubscribeOptions, TopicLimits};
@@ -33,6 +35,36 @@ fn a_slow_subscriber_costs_the_others_nothing() {
             world.run();
         }
         account(policy, &heard);
+    }
+}
+
+/// Test 21, of the memory: both ends are in this thread.
+#[test]
+fn a_minute_with_a_slow_subscriber_leaves_memory_where_it_was() {
+    const SECONDS: u64 = 60;
+    const ITEMS: u64 = 50;
+    for policy in [Lag::DropOldest, Lag::Disconnect, Lag::BackPressure] {
+        let world = World::up(FeedLimits::default().items(64));
+        let mut others: Vec<_> = (0..99)
+            .map(|_| world.subscribe(SubscribeOptions::default()))
+            .collect();
+        let mut slow = world.subscribe(lag(policy, 4));
+        let mut second = |second: u64| {
+            for item in second * ITEMS..(second + 1) * ITEMS {
+                world.publish([item]);
+                world.clock.advance(Duration::from_millis(1000 / ITEMS));
+                for other in &mut others {
+                    assert_eq!(read_one(other), Some(item.to_string()));
+                }
+            }
+            read_one(&mut slow);
+        };
+        // Until all queues and the feed are full.
+        (0..10).for_each(&mut second);
+        let measured = allocation_counter::measure(|| (10..10 + SECONDS).for_each(&mut second));
+        let (grown, most) = (measured.bytes_current, measured.bytes_max);
+        assert!(grown.abs() < 4096, "{policy:?}: {grown} bytes more");
+        assert!(most < 64 * 1024, "{policy:?}: {most} bytes meanwhile");
     }
 }
 
@@ -129,4 +161,35 @@ fn an_item_that_fits_in_no_message_holds_up_nobody() {
         heard.extend(read(&mut pressing));
     }
     assert_eq!(heard, ["Some(1) TooLarge", "Some(1) TooLarge", "0"]);
+}
+
+/// Neither do they come at once, nor does the last of them stall.
+#[test]
+fn items_larger_than_the_capacity_arrive_under_every_policy() {
+    let feed: Feed<Vec<u8>> = Feed::new();
+    let mut world = World::new(FeedLimits::default());
+    world.serve(Only(feed.retyped()), TopicLimits::default());
+    world.connect();
+    for policy in [Lag::DropOldest, Lag::Disconnect, Lag::BackPressure] {
+        let mut subscription = world.subscribe(lag(policy, 4).capacity_bytes(1000));
+        for _ in 0..10 {
+            feed.publish(&vec![7; 100_000]).unwrap();
+            world.run();
+            let heard = read(&mut subscription);
+            assert_eq!(heard.len(), 1, "{policy:?}");
+            world.run();
+        }
+        // With nobody reading, one is kept, or waits at the server.
+        for _ in 0..10 {
+            feed.publish(&vec![7; 100_000]).unwrap();
+        }
+        world.run();
+        let mut heard = 0;
+        while read_one(&mut subscription).is_some() {
+            heard += 1;
+            world.run();
+        }
+        let expected = if policy == Lag::BackPressure { 10 } else { 2 };
+        assert_eq!(heard, expected, "{policy:?}");
+    }
 }

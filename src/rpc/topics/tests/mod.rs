@@ -1,7 +1,9 @@
 //! Whole subscriptions over connections in memory, in virtual time.
 
+mod blind;
 mod ending;
 mod lagging;
+mod peer;
 mod resuming;
 mod rules;
 mod sharing;

@@ -7,84 +7,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 
+use super::peer::{Peer, credit, subscribe};
 use super::world::{Board, Numbers, World};
-use crate::codec::{self, MaxMessageSize};
-use crate::mux::{ChannelError, Code, RawChannel};
+use crate::mux::{ChannelError, Code};
 use crate::rpc::topics::cursor::Cursor;
-use crate::rpc::topics::wire::{FromClient, FromServer};
+use crate::rpc::topics::wire::{Credit, FromClient, FromServer};
 use crate::rpc::{Caller, Fault, Feed, FeedLimits, Never, Service, TopicLimits};
-
-struct Peer<'world> {
-    world: &'world World,
-    channel: RawChannel,
-}
-
-impl<'world> Peer<'world> {
-    fn new(world: &'world World) -> Self {
-        let (here, _) = world.ends.as_ref().expect("a connection");
-        let opening = here.open_raw("numbers/1.topics").now_or_never();
-        let channel = opening.expect("a place").expect("a channel");
-        Self { world, channel }
-    }
-
-    fn say(&mut self, message: &FromClient) {
-        let mut encoded = BytesMut::new();
-        message.encode(&mut encoded);
-        self.say_bytes(encoded.freeze());
-    }
-
-    fn say_bytes(&mut self, message: Bytes) {
-        self.world.run();
-        let sent = self.channel.send(message).now_or_never();
-        sent.expect("room").expect("a living channel");
-        self.world.run();
-    }
-
-    fn subscribe(&mut self, id: u64, topic: u32, credit: Option<u64>) {
-        self.say(&subscribe(id, topic, None, credit));
-    }
-
-    /// What came.
-    fn heard(&mut self) -> Vec<FromServer> {
-        std::iter::from_fn(|| {
-            let message = self.channel.recv().now_or_never()?;
-            let message = message.expect("a living channel").expect("a message");
-            Some(FromServer::decode(&message).expect("a message of a server"))
-        })
-        .collect()
-    }
-
-    /// What came, without words that do not matter.
-    fn heard_briefly(&mut self) -> Vec<String> {
-        let brief = |message| match message {
-            FromServer::Accepted { id, cursor, .. } => {
-                format!("{id} accepted behind {}", cursor.sequence())
-            }
-            FromServer::Refused { id, fault } => format!("{id} refused: {:?}", fault.kind()),
-            FromServer::Item { id, sequence, .. } => format!("{id} item {sequence}"),
-            FromServer::Gap { id, cursor, why } => format!("{id} {why:?} {}", cursor.sequence()),
-            FromServer::Ended { id, fault } => format!("{id} ended: {fault:?}"),
-            FromServer::Unsubscribed { id } => format!("{id} unsubscribed"),
-        };
-        self.heard().into_iter().map(brief).collect()
-    }
-
-    fn error(&mut self) -> ChannelError {
-        let received = self.channel.recv().now_or_never().expect("an answer");
-        received.expect_err("the channel was reset")
-    }
-}
-
-fn subscribe(id: u64, topic: u32, after: Option<Cursor>, credit: Option<u64>) -> FromClient {
-    let mut encoded = BytesMut::new();
-    codec::encode(&topic, &mut encoded, MaxMessageSize::default()).unwrap();
-    FromClient::Subscribe {
-        id,
-        after,
-        credit,
-        topic: encoded.freeze(),
-    }
-}
 
 fn up() -> World {
     World::up(FeedLimits::default())
@@ -158,7 +86,7 @@ fn a_peer_that_breaks_the_rules_loses_the_channel_and_nothing_else() {
     let broken = [
         subscribe(1, 1, None, None),
         FromClient::Unsubscribe { id: 2 },
-        FromClient::Credit { id: 2, items: 1 },
+        credit(2, 1),
     ];
     let bytes = broken.map(|message| {
         let mut encoded = BytesMut::new();
@@ -188,7 +116,7 @@ fn messages_about_one_that_is_over_are_no_fault() {
     world.publish([1]);
     world.topics.close(&1, Some(Fault::refused("sold out")));
     world.run();
-    peer.say(&FromClient::Credit { id: 1, items: 1 });
+    peer.say(&credit(1, 1));
     peer.say(&FromClient::Unsubscribe { id: 1 });
     let heard = peer.heard_briefly();
     assert_eq!(heard[..2], ["1 accepted behind 0", "1 item 1"]);
@@ -207,13 +135,42 @@ fn credit_is_kept_to_the_item_and_cannot_overflow() {
         peer.heard_briefly(),
         ["1 accepted behind 0", "1 item 1", "1 item 2"]
     );
-    peer.say(&FromClient::Credit { id: 1, items: 1 });
+    peer.say(&credit(1, 1));
     assert_eq!(peer.heard_briefly(), ["1 item 3"]);
     for _ in 0..2 {
-        let items = u64::MAX;
-        peer.say(&FromClient::Credit { id: 1, items });
+        peer.say(&credit(1, u64::MAX));
     }
     assert_eq!(peer.heard_briefly(), ["1 item 4", "1 item 5"]);
+}
+
+#[test]
+fn credit_in_bytes_is_kept_but_for_the_last_item_which_is_made_up_for() {
+    let feed: Feed<Vec<u8>> = Feed::new();
+    let mut world = World::new(FeedLimits::default());
+    world.serve(Only(feed.retyped()), TopicLimits::default());
+    world.connect();
+    let mut peer = Peer::new(&world);
+    let credit = |bytes| Credit { items: 100, bytes };
+    let mut subscription = subscribe(1, 1, None, None);
+    if let FromClient::Subscribe {
+        credit: granted, ..
+    } = &mut subscription
+    {
+        *granted = Some(credit(100));
+    }
+    peer.say(&subscription);
+    // Each is a byte longer with its length.
+    for length in [98, 200, 0, 0] {
+        feed.publish(&vec![7; length]).unwrap();
+    }
+    world.run();
+    let first = ["1 accepted behind 0", "1 item 1", "1 item 2"];
+    assert_eq!(peer.heard_briefly(), first);
+    for (bytes, expected) in [(199, None), (1, None), (1, Some("1 item 3"))] {
+        let (id, credit) = (1, credit(bytes));
+        peer.say(&FromClient::Credit { id, credit });
+        assert_eq!(peer.heard_briefly(), Vec::from_iter(expected));
+    }
 }
 
 #[test]

@@ -301,9 +301,9 @@ fn is_reserved(name: &HeaderName) -> bool {
 }
 
 /// Whether the connection broke, told from what was read.
-pub(super) fn broken(source: io::Error) -> TransportError {
+pub(super) fn broken(cause: io::Error) -> TransportError {
     TransportError::HandshakeBroken {
         protocol: PROTOCOL,
-        source: Arc::new(source),
+        cause: Arc::new(cause),
     }
 }

@@ -6,21 +6,14 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures_sink::Sink;
 
-use super::error::ChannelError;
-use super::machine::Room;
-use super::machine::batch::Batch;
-use super::machine::transmit::COPY_UP_TO;
-use super::pool::Pool;
-use super::raw::{Handle, RawChannel, RawSender};
-use super::shared::State;
-
-/// Small messages that are fed gather here, so that the connection is locked once for many.
-pub(super) struct Gathered {
-    batch: Batch,
-    channel: u32,
-    /// The longest message that both ends took when the batch began.
-    max_message: usize,
-}
+use super::gathered::{Gathered, send_gathered};
+use super::handle::Handle;
+use super::sender::RawSender;
+use crate::mux::error::ChannelError;
+use crate::mux::machine::Room;
+use crate::mux::machine::batch::Batch;
+use crate::mux::machine::transmit::COPY_UP_TO;
+use crate::mux::pool::Pool;
 
 /// So many bytes are handed over without a flush.
 const GATHERED: usize = 16 * 1024;
@@ -54,36 +47,6 @@ impl Sink<Bytes> for RawSender {
     ) -> Poll<Result<(), ChannelError>> {
         self.finish();
         Self::poll_flush(&mut self, context)
-    }
-}
-
-impl Sink<Bytes> for RawChannel {
-    type Error = ChannelError;
-
-    fn poll_ready(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), ChannelError>> {
-        self.sender.poll_ready(context)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Bytes) -> Result<(), ChannelError> {
-        self.sender.start_send_message(&mut { message })
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), ChannelError>> {
-        self.sender.poll_flush(context)
-    }
-
-    fn poll_close(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), ChannelError>> {
-        self.sender.finish();
-        self.sender.poll_flush(context)
     }
 }
 
@@ -160,7 +123,7 @@ impl RawSender {
         }
     }
 
-    pub(super) fn buffers(&self) -> &Pool<BytesMut> {
+    pub(in crate::mux) fn buffers(&self) -> &Pool<BytesMut> {
         &self.handle.shared.buffers
     }
 
@@ -178,20 +141,6 @@ impl RawSender {
             }));
         }
         self.gathered.as_deref_mut().ok_or(ChannelError::Finished)
-    }
-}
-
-/// Hands over what has gathered, if anything has.
-pub(super) fn send_gathered(
-    state: &mut State,
-    key: usize,
-    gathered: &mut Option<Box<Gathered>>,
-) -> Result<Room, ChannelError> {
-    match gathered {
-        Some(gathered) if !gathered.batch.is_empty() => {
-            state.machine.send_batch(key, &mut gathered.batch)
-        }
-        _ => Ok(Room::Free),
     }
 }
 

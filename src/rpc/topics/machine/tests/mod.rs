@@ -1,5 +1,7 @@
 //! The rules alone: what is sent, and what comes of what is received.
 
+mod credit;
+
 use bytes::Bytes;
 
 use super::{Entry, Gap, Machine, Taken, Unwanted, Violation};
@@ -36,9 +38,10 @@ fn sent(machine: &mut Machine) -> Vec<String> {
                 id, after, credit, ..
             } => {
                 let after = after.map(Cursor::sequence);
+                let credit = credit.map(|credit| credit.items);
                 format!("subscribe {id} {after:?} {credit:?}")
             }
-            FromClient::Credit { id, items } => format!("credit {id} {items}"),
+            FromClient::Credit { id, credit } => format!("credit {id} {}", credit.items),
             FromClient::Unsubscribe { id } => format!("unsubscribe {id}"),
         });
     }
@@ -221,37 +224,6 @@ fn a_server_that_breaks_the_rules_is_found_out() {
     assert_eq!(unknown, Err(Violation::Unknown(2)));
     let unasked = machine.receive(FromServer::Unsubscribed { id: 1 });
     assert_eq!(unasked, Err(Violation::OutOfOrder(1)));
-}
-
-#[test]
-fn credit_is_granted_when_half_of_the_capacity_was_read() {
-    let mut machine = up();
-    let number = live(&mut machine, &alone().lag(Lag::BackPressure).capacity(4));
-    for sequence in 11..15 {
-        machine.receive(item(1, sequence)).unwrap();
-    }
-    assert!(matches!(machine.take(number), Taken::Entry(_)));
-    assert_eq!(sent(&mut machine), [""; 0]);
-    assert!(matches!(machine.take(number), Taken::Entry(_)));
-    assert_eq!(sent(&mut machine), ["credit 1 2"]);
-    machine.link_up();
-    assert_eq!(sent(&mut machine), ["subscribe 1 Some(14) Some(2)"]);
-}
-
-#[test]
-fn an_item_that_is_too_large_costs_credit_like_any() {
-    let mut machine = up();
-    let number = live(&mut machine, &alone().lag(Lag::BackPressure).capacity(1));
-    let too_large = |sequence| FromServer::Gap {
-        id: 1,
-        cursor: Cursor::new(ORIGIN, sequence),
-        why: GapReason::TooLarge,
-    };
-    machine.receive(too_large(11)).unwrap();
-    let unpaid = machine.receive(too_large(12));
-    assert_eq!(unpaid, Err(Violation::Credit(1)));
-    assert_eq!(read(&mut machine, number), ["Some(1) TooLarge"]);
-    assert_eq!(sent(&mut machine), ["credit 1 1"]);
 }
 
 #[test]

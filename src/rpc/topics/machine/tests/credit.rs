@@ -1,0 +1,132 @@
+//! What a server may send with back-pressure, in items and in bytes.
+
+use super::*;
+
+#[test]
+fn credit_is_granted_when_half_of_the_capacity_was_read() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone().lag(Lag::BackPressure).capacity(4));
+    for sequence in 11..15 {
+        machine.receive(item(1, sequence)).unwrap();
+    }
+    assert!(matches!(machine.take(number), Taken::Entry(_)));
+    assert_eq!(sent(&mut machine), [""; 0]);
+    assert!(matches!(machine.take(number), Taken::Entry(_)));
+    assert_eq!(sent(&mut machine), ["credit 1 2"]);
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(14) Some(2)"]);
+}
+
+#[test]
+fn an_item_that_is_too_large_costs_credit_like_any() {
+    let mut machine = up();
+    let number = live(&mut machine, &alone().lag(Lag::BackPressure).capacity(1));
+    let too_large = |sequence| FromServer::Gap {
+        id: 1,
+        cursor: Cursor::new(ORIGIN, sequence),
+        why: GapReason::TooLarge,
+    };
+    machine.receive(too_large(11)).unwrap();
+    let unpaid = machine.receive(too_large(12));
+    assert_eq!(unpaid, Err(Violation::Credit(1)));
+    assert_eq!(read(&mut machine, number), ["Some(1) TooLarge"]);
+    assert_eq!(sent(&mut machine), ["credit 1 1"]);
+}
+
+/// The credit in bytes that goes out.
+fn bytes_sent(machine: &mut Machine) -> Vec<u64> {
+    let mut sent = Vec::new();
+    while let Some(message) = machine.poll_transmit() {
+        sent.extend(match message {
+            FromClient::Subscribe { credit, .. } => credit.map(|credit| credit.bytes),
+            FromClient::Credit { credit, .. } => Some(credit.bytes),
+            FromClient::Unsubscribe { .. } => None,
+        });
+    }
+    sent
+}
+
+fn item_of(sequence: u64, length: usize) -> FromServer {
+    let body = vec![0; length].into();
+    let id = 1;
+    FromServer::Item { id, sequence, body }
+}
+
+fn pressing(bytes: usize) -> SubscribeOptions {
+    let options = alone().lag(Lag::BackPressure).capacity(100);
+    options.capacity_bytes(bytes)
+}
+
+#[test]
+fn credit_in_bytes_is_granted_when_half_of_them_were_read() {
+    let mut machine = up();
+    let number = begin(&mut machine, &pressing(100));
+    assert_eq!(bytes_sent(&mut machine), [100]);
+    machine.receive(accepted(1, 10)).unwrap();
+    for (sequence, length) in [(11, 49), (12, 1), (13, 50)] {
+        machine.receive(item_of(sequence, length)).unwrap();
+    }
+    assert!(matches!(machine.take(number), Taken::Entry(_)));
+    assert_eq!(bytes_sent(&mut machine), [0; 0]);
+    assert!(matches!(machine.take(number), Taken::Entry(_)));
+    assert_eq!(bytes_sent(&mut machine), [50]);
+    machine.link_up();
+    assert_eq!(bytes_sent(&mut machine), [50], "the rest is not read");
+}
+
+#[test]
+fn items_larger_than_the_capacity_come_one_at_a_time() {
+    let mut machine = up();
+    let number = live(&mut machine, &pressing(100));
+    for sequence in 11..20 {
+        machine.receive(item_of(sequence, 1000)).unwrap();
+        assert_eq!(bytes_sent(&mut machine), [0; 0]);
+        assert!(matches!(machine.take(number), Taken::Entry(_)));
+        assert_eq!(bytes_sent(&mut machine), [1000], "and no more is free");
+    }
+    machine.receive(item_of(20, 100)).unwrap();
+    let unpaid = machine.receive(item_of(21, 0));
+    assert_eq!(unpaid, Err(Violation::Credit(1)));
+}
+
+/// A server may keep a subscription waiting for the whole time that its reader needs for the queue.
+#[test]
+fn what_is_read_while_the_server_is_asked_again_is_granted_when_it_has_answered() {
+    let mut machine = up();
+    let number = live(&mut machine, &pressing(100));
+    machine.receive(item_of(11, 100)).unwrap();
+    machine.link_up();
+    assert_eq!(bytes_sent(&mut machine), [0]);
+    assert!(matches!(machine.take(number), Taken::Entry(_)));
+    assert_eq!(bytes_sent(&mut machine), [0; 0], "it may yet refuse");
+    machine.receive(accepted(1, 11)).unwrap();
+    assert_eq!(bytes_sent(&mut machine), [100]);
+}
+
+/// However small its items were before, and whatever it is told.
+#[test]
+fn a_server_makes_nobody_keep_more_than_the_capacity_and_an_item() {
+    const LARGEST: usize = 1000;
+    for lag in [Lag::DropOldest, Lag::Disconnect, Lag::BackPressure] {
+        let mut machine = up();
+        let options = alone().lag(lag).capacity(64).capacity_bytes(2000);
+        let number = live(&mut machine, &options);
+        for sequence in 11..111 {
+            let length = if sequence < 40 { 1 } else { LARGEST };
+            if machine.receive(item_of(sequence, length)).is_err() {
+                break;
+            }
+        }
+        let mut kept = 0;
+        while let Taken::Entry(entry) = machine.take(number) {
+            if let Entry::Item(_, body) = entry {
+                kept += body.len();
+            }
+        }
+        let most = match lag {
+            Lag::BackPressure => 2000 + LARGEST,
+            _ => 2000,
+        };
+        assert!((LARGEST..=most).contains(&kept), "{lag:?}: {kept}");
+    }
+}
