@@ -216,7 +216,8 @@ fn cables_that_fail_lose_the_end_of_a_session_and_nothing_else() {
 
 #[test]
 fn nodes_that_part_while_cables_fail_lose_the_end_of_a_session_and_nothing_else() {
-    for seed in 0..rounds(300) {
+    // The last one fails if a goodbye lets messages move.
+    for seed in (0..rounds(300)).chain([462]) {
         race_with_failures(seed, true);
     }
 }
