@@ -140,7 +140,7 @@ async fn run(options: Options) -> Result<(), Failure> {
         Either::Left((typed, _)) => typed,
         Either::Right(_) => Ok(()),
     };
-    node.shutdown(Duration::from_secs(5)).await;
+    node.shutdown(Duration::from_secs(5)).await?;
     typed
 }
 

@@ -191,6 +191,17 @@ impl Connection {
         }
     }
 
+    /// Lets the peer open 16 channels at once and no more, until [`grant_places`](Self::grant_places): call
+    /// it before the driver runs.
+    pub(crate) fn hold_places(&self) {
+        self.shared.with(|state| state.machine.hold_places());
+    }
+
+    /// Lets the peer open as many channels as [`Config::max_channels`] says.
+    pub(crate) fn grant_places(&self) {
+        self.shared.with(|state| state.machine.grant_places());
+    }
+
     /// Measures the time to the peer and back.
     ///
     /// Calls at the same time share one ping.

@@ -9,6 +9,9 @@ use crate::transport::{ConnectionInfo, Endpoint};
 
 /// What a node is for: the types of its messages, and whom it wants for a peer.
 ///
+/// The node calls it, and encodes, decodes and drops its values, while it holds no lock: all of that may
+/// use the node. A panic in it costs the handshake, the item or the message that it was called for.
+///
 /// ```
 /// use sessionwire::node::{App, Direction};
 ///
@@ -31,8 +34,6 @@ pub trait App: MaybeSend + MaybeSync + 'static {
     fn hello(&self, direction: Direction) -> Self::Hello;
 
     /// Whether a node may become a peer: asked last, after all checks of the crate's own.
-    ///
-    /// A panic here refuses that node and concerns nobody else.
     ///
     /// # Errors
     ///

@@ -228,7 +228,8 @@ impl NodeConfig {
     }
 
     /// The items that were announced to this node and have not come. Default 16,384, of which an eighth
-    /// for those that one peer announced first; further ones are passed over.
+    /// for those that one peer announced first; further ones are passed over. When all are taken, a peer
+    /// gets places of whoever has the most, until it has as many.
     #[must_use]
     pub fn wanted_items(mut self, items: usize) -> Self {
         self.wanted_items = items.max(8);

@@ -14,6 +14,7 @@ use super::message::Notice;
 use super::peer::Peer;
 use super::rejection::{Reason, Rejection};
 use super::run::{Reached, reach};
+use super::saving;
 use super::shake::Approach;
 use super::shared::Shared;
 use crate::mux::Code;
@@ -30,6 +31,7 @@ pub(super) fn start<A: App>(shared: &Arc<Shared<A>>) {
             Ok(known) => shared.lock().book = known,
             Err(error) => tracing::error!(%error, "the address book cannot be read"),
         }
+        saving::start(shared, Arc::clone(store));
     }
     let looking = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
@@ -116,7 +118,6 @@ async fn look<A: App>(shared: &Arc<Shared<A>>) {
             }
         }
     }
-    save(shared);
 }
 
 fn act<A: App>(shared: &Arc<Shared<A>>, action: BookAction) {
@@ -134,7 +135,7 @@ fn act<A: App>(shared: &Arc<Shared<A>>, action: BookAction) {
         BookAction::Drop { peer } => {
             shared.disconnect(&peer);
         }
-        BookAction::Save => save(shared),
+        BookAction::Save => shared.saving.request(),
     }
 }
 
@@ -209,17 +210,4 @@ fn refusal(rejection: &Rejection) -> DialFailure {
             retry_after: rejection.retried_after(),
         },
     }
-}
-
-fn save<A: App>(shared: &Shared<A>) {
-    let Some(store) = shared.config.store.clone() else {
-        return;
-    };
-    let now = shared.runtime.now();
-    let snapshot = shared.lock().book.snapshot(now);
-    shared.runtime.spawn(Box::pin(async move {
-        if let Err(error) = book::save(store, snapshot).await {
-            tracing::warn!(%error, "the address book was not saved");
-        }
-    }));
 }

@@ -7,6 +7,7 @@ use futures_util::future::select;
 
 use super::app::{App, Class};
 use super::broadcast::{Report, Select};
+use super::guard::guarded;
 use super::inventory::{Arrival, Inventory, ItemId, MOST_AT_ONCE};
 use super::link::Link;
 use super::message::{self, Notice};
@@ -126,8 +127,11 @@ pub(super) async fn answer<A: App>(shared: &Shared<A>, link: &Link<A>) {
 
 async fn hand_out<A: App>(shared: &Shared<A>, link: &Link<A>, item: &ItemId) {
     let max = shared.config.connection.max_message_size as usize;
-    let found = shared.app.item(item);
-    let encoded = found.map(|found| message::encode(&found, Some(item), max));
+    let encoded = guarded(|| {
+        let found = shared.app.item(item);
+        found.map(|found| message::encode(&found, Some(item), max))
+    });
+    let encoded = encoded.flatten();
     match encoded {
         Some(Ok(encoded)) => {
             // It fails when the peer goes, which is seen elsewhere. A slow peer may lose it to later

@@ -68,12 +68,15 @@ impl<A: App> Link<A> {
         self.peer.shared.signal.notify(usize::MAX);
     }
 
-    /// Queues a notice, false if there is no room. Whoever calls this notifies the peer.
+    /// Queues a notice, false if there is no room; for a goodbye there is. Whoever calls this notifies the
+    /// peer.
     pub(super) fn notice(&self, notice: &Notice) -> bool {
+        let is_goodbye = matches!(notice, Notice::Bye | Notice::Moved);
         let notice = notice.encode();
         let mut state = self.lock();
         let bytes = state.bytes.saturating_add(notice.len());
-        let has_room = state.notices.len() < MOST_NOTICES && bytes <= MOST_BYTES;
+        let is_full = state.notices.len() >= MOST_NOTICES || bytes > MOST_BYTES;
+        let has_room = is_goodbye || !is_full;
         if has_room {
             state.bytes = bytes;
             state.notices.push_back(notice);

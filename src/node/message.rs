@@ -30,6 +30,8 @@ pub(super) enum Notice {
     Addresses(Vec<String>),
     /// There, though nobody asked.
     PushAddresses(Vec<String>),
+    /// Nothing follows on this connection, but on the other one.
+    Moved,
 }
 
 impl Notice {
@@ -43,6 +45,7 @@ impl Notice {
             Self::AskAddresses => put_u32(&mut buffer, 4),
             Self::Addresses(addresses) => put_addresses(&mut buffer, 5, addresses),
             Self::PushAddresses(addresses) => put_addresses(&mut buffer, 6, addresses),
+            Self::Moved => put_u32(&mut buffer, 7),
         }
         buffer.freeze()
     }
@@ -58,6 +61,7 @@ impl Notice {
             4 => input.is_empty().then_some(Self::AskAddresses),
             5 => Some(Self::Addresses(take_addresses(input)?)),
             6 => Some(Self::PushAddresses(take_addresses(input)?)),
+            7 => input.is_empty().then_some(Self::Moved),
             _ => None,
         }
     }
@@ -164,7 +168,7 @@ mod tests {
             assert_eq!(notice.encode(), bytes, "{name}");
             tags.insert(bytes[0]);
         }
-        assert_eq!(tags, (0..=6).collect(), "an example of each notice");
+        assert_eq!(tags, (0..=7).collect(), "an example of each notice");
     }
 
     #[test]
@@ -215,6 +219,7 @@ mod tests {
             Notice::AskAddresses => "AskAddresses".to_owned(),
             Notice::Addresses(some) => format!("Addresses addresses={}", listed(some)),
             Notice::PushAddresses(some) => format!("PushAddresses addresses={}", listed(some)),
+            Notice::Moved => "Moved".to_owned(),
         }
     }
 
@@ -244,6 +249,7 @@ mod tests {
             Notice::AskAddresses,
             Notice::Addresses(vec!["tcp://a:1".to_owned(), "é".repeat(200)]),
             Notice::PushAddresses(Vec::new()),
+            Notice::Moved,
         ] {
             assert_eq!(Notice::decode(&notice.encode()), Some(notice));
         }
@@ -264,7 +270,7 @@ mod tests {
         assert!(Notice::decode(&most[..most.len() - 1]).is_none());
         let over = Notice::Announce(vec![ItemId::new([1; 32]); MOST_AT_ONCE + 1]).encode();
         assert!(Notice::decode(&over).is_none());
-        for wrong in [&[][..], &[0, 0], &[1], &[2], &[7]] {
+        for wrong in [&[][..], &[0, 0], &[1], &[2], &[7, 0], &[8]] {
             assert_eq!(Notice::decode(wrong), None);
         }
     }

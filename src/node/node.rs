@@ -7,6 +7,7 @@ use event_listener::listener;
 use pharos::{Observable, Observe, ObserveConfig, PharErr};
 
 use super::app::App;
+use super::book::SaveError;
 use super::broadcast::{Report, Select};
 use super::config::NodeConfig;
 use super::discovery;
@@ -21,6 +22,7 @@ use super::outbox::Offer;
 use super::peer::Peer;
 use super::registry::Occupancy;
 use super::run::{self, Reached};
+use super::saving;
 use super::shake::Approach;
 use super::shared::Shared;
 use crate::codec::CodecError;
@@ -331,12 +333,17 @@ impl<A: App> Node<A> {
     }
 
     /// Stops the node: it listens and dials no more, and says goodbye to its peers. Resolves when the
-    /// last of them is gone, or is cut off after `drain`; what came is still received.
+    /// last of them is gone, or is cut off after `drain`, and the address book is saved, if there is a
+    /// [store](NodeConfig::store) for it; what came is still received.
+    ///
+    /// # Errors
+    ///
+    /// The book was not saved, or not within 5 s of the last peer's end. The node has stopped all the same.
     ///
     /// # Cancel safety
     ///
     /// The node stops nevertheless when this is cancelled.
-    pub async fn shutdown(&self, drain: Duration) {
+    pub async fn shutdown(&self, drain: Duration) -> Result<(), SaveError> {
         self.shared.stop();
         let emptied = async {
             loop {
@@ -352,6 +359,7 @@ impl<A: App> Node<A> {
             self.shared.cut_all();
         }
         self.shared.finish();
+        saving::finish(&self.shared).await
     }
 
     fn encode(&self, message: &A::Message, item: Option<&ItemId>) -> Result<Bytes, CodecError> {

@@ -1,13 +1,14 @@
 //! The handshake over a connection, the same for both directions.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use event_listener::listener;
 
 use super::app::{App, Direction, Introduction};
 use super::error::HandshakeError;
+use super::guard::guarded;
 use super::handshake::{Failure, Handshake, Hello, LONGEST, Message, Step};
 use super::identity::PeerId;
 use super::link::Link;
@@ -22,6 +23,13 @@ use crate::transport::Endpoint;
 
 /// The longest that an application may say of itself, in bytes.
 const LONGEST_APPLICATION: usize = LONGEST / 2;
+/// The messages of a handshake, by who says them: larger ones are not put together. What follows may be
+/// larger, and may be there before the handshake is over here.
+const MESSAGES_OF_DIALER: u32 = 2;
+const MESSAGES_OF_DIALED: u32 = 1;
+#[expect(clippy::cast_possible_truncation, reason = "it is 4096")]
+const LONGEST_MESSAGE: u32 = LONGEST as u32;
+
 /// When a node that is full is worth another try.
 const FULL_RETRY: Duration = Duration::from_secs(30);
 
@@ -169,10 +177,12 @@ async fn channels(
     if direction == Direction::Outbound {
         let node = connection.open_raw_with(NODE_PROTOCOL, Priority::High);
         let node = node.await?;
+        node.limit_first(MESSAGES_OF_DIALED, LONGEST_MESSAGE);
         let messages = connection.open_raw(MESSAGES_PROTOCOL).await?;
         return Ok((node, Messages::Opened(messages)));
     }
     let node = next_channel(connection, NODE_PROTOCOL).await?.accept_raw();
+    node.limit_first(MESSAGES_OF_DIALER, LONGEST_MESSAGE);
     let messages = next_channel(connection, MESSAGES_PROTOCOL).await?;
     Ok((node, Messages::Incoming(messages)))
 }
@@ -191,9 +201,16 @@ async fn next_channel(
 }
 
 fn own_hello<A: App>(shared: &Shared<A>, direction: Direction) -> Result<Hello, CodecError> {
-    let mut application = BytesMut::new();
-    let said = shared.app.hello(direction);
-    codec::encode(&said, &mut application, application_limit())?;
+    let said = guarded(|| {
+        let mut said = BytesMut::new();
+        let hello = shared.app.hello(direction);
+        codec::encode(&hello, &mut said, application_limit()).map(|_| said.freeze())
+    });
+    let application = said.unwrap_or_else(|| {
+        Err(CodecError::Unserializable {
+            reason: "the application's code panicked".into(),
+        })
+    })?;
     let advertised = shared.config.advertised.clone();
     let endpoints = if advertised.is_empty() {
         let listening = &shared.lock().listening;
@@ -212,13 +229,14 @@ fn own_hello<A: App>(shared: &Shared<A>, direction: Direction) -> Result<Hello, 
         versions: shared.config.versions,
         capabilities: shared.config.capabilities,
         endpoints,
-        application: application.freeze(),
+        application,
     })
 }
 
 /// Whether the peer is who it says, and not banned.
 fn bar<A: App>(shared: &Shared<A>, connection: &Connection, id: &PeerId) -> Result<(), Rejection> {
-    if !shared.config.identity.verify(id, connection.info()) {
+    let verified = guarded(|| shared.config.identity.verify(id, connection.info()));
+    if verified != Some(true) {
         return Err(Rejection::new(Reason::Identity));
     }
     let now = shared.runtime.now();
@@ -238,30 +256,34 @@ async fn examine<A: App>(
     version: u16,
 ) -> Result<Introduction<A::Hello>, Rejection> {
     enter(shared, key, &hello).await?;
-    let said = codec::decode(&hello.application, application_limit());
+    let said = guarded(|| codec::decode(&hello.application, application_limit()));
+    let said = said.and_then(Result::ok);
     let introduction = Introduction {
         id: hello.id,
         direction,
         version,
         capabilities: hello.capabilities,
         endpoints: hello.endpoints,
-        hello: said.map_err(|_| Rejection::new(Reason::Undecodable))?,
+        hello: said.ok_or_else(|| Rejection::new(Reason::Undecodable))?,
         connection: connection.info().clone(),
     };
-    let admitted = catch_unwind(AssertUnwindSafe(|| shared.app.admit(&introduction)));
-    admitted.unwrap_or_else(|_| {
-        tracing::error!("the application panicked over a peer");
-        Err(Rejection::application(0, ""))
-    })?;
+    let admitted = guarded(|| shared.app.admit(&introduction));
+    let admitted = admitted.unwrap_or_else(|| Err(Rejection::application(0, "")));
+    if let Err(rejection) = admitted {
+        guarded(|| drop(introduction));
+        return Err(rejection);
+    }
     Ok(introduction)
 }
 
 /// A connection of the same kind that is there already must answer, or give way.
 async fn enter<A: App>(shared: &Arc<Shared<A>>, key: Key, hello: &Hello) -> Result<(), Rejection> {
     loop {
+        listener!(shared.departure => departure);
         match shared.enter(key, hello.id, hello.instance) {
             Entrance::Granted => return Ok(()),
             Entrance::Duplicate => return Err(Rejection::new(Reason::Duplicate)),
+            Entrance::Wait => departure.await,
             Entrance::Full => {
                 return Err(Rejection::new(Reason::Full).retry_after(FULL_RETRY));
             }

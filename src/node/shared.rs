@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use event_listener::Event;
-use futures_util::future::AbortHandle;
 
-use super::app::{App, Direction, Introduction};
+use super::app::{App, Direction};
 use super::book::Book;
 use super::broadcast::Select;
 use super::config::NodeConfig;
-use super::error::DialError;
-use super::events::{Feed, NodeEvent};
+use super::events::Feed;
+use super::guard::guarded;
 use super::handshake::Nonces;
 use super::identity::{NetworkId, PeerId};
 use super::inbox::Inbox;
@@ -22,13 +21,13 @@ use super::link::Link;
 use super::message::Notice;
 use super::node::Received;
 use super::observer::Observers;
-use super::outbox::{self, Outbox};
+use super::outbox;
 use super::peer::Peer;
-use super::registry::{self, Duplicate, Entrance, Key, Occupancy, Registry};
+use super::registry::{self, Key, Occupancy, Registry};
+use super::saving::Saving;
 use super::state::{Aftermath, State};
-use crate::mux::{Code, Connection};
+use crate::mux::Code;
 use crate::runtime::SharedRuntime;
-use crate::transport::Endpoint;
 
 /// How long an item that came is not asked for again, and one that nobody has is looked for.
 const ITEM_MEMORY: Duration = Duration::from_mins(1);
@@ -49,6 +48,7 @@ pub(super) struct Shared<A: App> {
     /// There may be something to ask for.
     pub(super) stocked: Event,
     pub(super) inventory: Mutex<Inventory>,
+    pub(super) saving: Saving,
     state: Mutex<State<A>>,
     pub(super) observers: Arc<Observers>,
 }
@@ -109,6 +109,7 @@ impl<A: App> Shared<A> {
             booked: Event::new(),
             stocked: Event::new(),
             inventory: Mutex::new(Inventory::new(items)),
+            saving: Saving::default(),
             state: Mutex::new(state),
             observers: Arc::default(),
         }
@@ -116,65 +117,6 @@ impl<A: App> Shared<A> {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State<A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A connection came; none if the node is stopping.
-    pub(super) fn arrive(&self, address: Option<&str>, abort: AbortHandle) -> Option<Key> {
-        self.change(|state, aftermath| {
-            if state.stopped {
-                return None;
-            }
-            let (key, displaced) = state.registry.arrive(address);
-            let displaced = displaced.and_then(|displaced| state.pending.remove(&displaced));
-            aftermath.aborted.extend(displaced);
-            state.pending.insert(key, abort);
-            Some(key)
-        })
-    }
-
-    /// A connection is to be made.
-    pub(super) fn dial(&self, is_feeler: bool) -> Result<Key, DialError> {
-        let mut state = self.lock();
-        if state.stopped {
-            return Err(DialError::Stopped);
-        }
-        if is_feeler {
-            return Ok(state.registry.feel());
-        }
-        let most = self.config.outbound;
-        state.registry.dial().ok_or(DialError::Full { most })
-    }
-
-    /// A peer misbehaved: if that was too much, it is banned and cut off.
-    pub(super) fn misbehaved(&self, id: &PeerId, points: u32) -> Option<Duration> {
-        let banned = self
-            .lock()
-            .book
-            .misbehaved(id, points, self.runtime.now())?;
-        self.cut_peer(id, "banned for misbehaving");
-        Some(banned)
-    }
-
-    /// Cuts all connections of a peer.
-    pub(super) fn cut_peer(&self, id: &PeerId, reason: &str) {
-        let links: Vec<_> = {
-            let state = self.lock();
-            let keys = state.registry.connections_of(id);
-            let links = keys.iter().filter_map(|key| state.links.get(key));
-            links.cloned().collect()
-        };
-        for link in links {
-            link.cut(Code::CALM, reason);
-        }
-    }
-
-    /// Says goodbye to a peer, false if it is not there.
-    pub(super) fn disconnect(&self, id: &PeerId) -> bool {
-        let keys = self.lock().registry.connections_of(id);
-        for key in &keys {
-            self.retire(*key, true);
-        }
-        !keys.is_empty()
     }
 
     /// The connection that what is for a peer is sent on.
@@ -193,119 +135,6 @@ impl<A: App> Shared<A> {
             link.cut(Code::TIMED_OUT, "the node takes notices too slowly");
         }
         link.peer.shared.signal.notify(usize::MAX);
-    }
-
-    /// The other end of a connection has said who it is. Its place is no longer one of the pending.
-    pub(super) fn enter(&self, key: Key, id: PeerId, instance: u64) -> Entrance {
-        self.change(|state, aftermath| {
-            let entrance = state.registry.enter(key, id, instance);
-            if entrance == Entrance::Granted {
-                state.pending.remove(&key);
-                state.review(&id, aftermath);
-            }
-            entrance
-        })
-    }
-
-    /// This end holds the connection now.
-    pub(super) fn open(
-        &self,
-        key: Key,
-        introduction: Introduction<A::Hello>,
-        connection: &Connection,
-        dialed: Option<&Endpoint>,
-    ) -> Result<Arc<Link<A>>, Duplicate> {
-        let now = self.runtime.now();
-        let id = introduction.id;
-        self.change(|state, aftermath| {
-            if state.stopped {
-                return Err(Duplicate);
-            }
-            let opened = state.registry.open(key, now)?;
-            if opened.ended.is_some() {
-                state.down(&id, now, aftermath);
-            }
-            let known = state.peers.get(&id).filter(|_| !opened.is_new).cloned();
-            let is_up = known.is_none();
-            let peer = known.unwrap_or_else(|| {
-                let limits = outbox::Limits {
-                    messages: self.config.queue_messages,
-                    bytes: self.config.queue_bytes,
-                };
-                let outbox = Outbox::new(limits);
-                Peer::new(introduction, outbox, connection.clone())
-            });
-            let link = Arc::new(Link::new(key, peer.clone(), connection.clone()));
-            state.links.insert(key, Arc::clone(&link));
-            if is_up || dialed.is_some() {
-                let info = connection.info();
-                let remote = info.peer.as_ref().or(info.local.as_ref());
-                state.book.connected(id, dialed, remote, now);
-                let said = peer.introduction().endpoints.iter();
-                let said: Vec<String> = said.map(Endpoint::to_string).collect();
-                state.book.found(&id, &said, now);
-                aftermath.is_booked = true;
-            }
-            if is_up {
-                state.peers.insert(id, peer.clone());
-                state.tell(NodeEvent::Up(peer), aftermath);
-            }
-            if let Some(loser) = opened.retire.and_then(|loser| state.links.get(&loser)) {
-                loser.notice(&Notice::Bye);
-            }
-            state.review(&id, aftermath);
-            Ok(link)
-        })
-    }
-
-    /// Nothing more is sent on a connection; if `says_bye`, the peer is told.
-    pub(super) fn retire(&self, key: Key, says_bye: bool) {
-        let now = self.runtime.now();
-        self.change(|state, aftermath| {
-            if !state.registry.retire(key, now) {
-                return;
-            }
-            if let Some(link) = state.links.get(&key).filter(|_| says_bye) {
-                link.notice(&Notice::Bye);
-            }
-            state.review_of(key, aftermath);
-        });
-    }
-
-    /// The peer has said that it sends nothing more on a connection.
-    pub(super) fn released(&self, key: Key) {
-        let now = self.runtime.now();
-        self.change(|state, aftermath| {
-            state.registry.released(key, now);
-            state.review_of(key, aftermath);
-        });
-    }
-
-    pub(super) fn drained(&self, key: Key) {
-        self.change(|state, aftermath| {
-            state.registry.drained(key);
-            state.review_of(key, aftermath);
-        });
-    }
-
-    /// A connection has ended, or is to.
-    pub(super) fn close(&self, key: Key) {
-        let now = self.runtime.now();
-        self.change(|state, aftermath| {
-            let id = state.registry.peer_of(key);
-            let closed = state.registry.close(key);
-            state.pending.remove(&key);
-            aftermath.links.extend(state.links.remove(&key));
-            let cut = closed.cut.iter().filter_map(|cut| state.links.get(cut));
-            aftermath.cut.extend(cut.cloned());
-            if let Some((id, _)) = closed.down {
-                state.down(&id, now, aftermath);
-            }
-            if let Some(id) = id {
-                state.review(&id, aftermath);
-            }
-            aftermath.departed = true;
-        });
     }
 
     /// The open connection of that key.
@@ -381,25 +210,16 @@ impl<A: App> Shared<A> {
             aftermath
                 .aborted
                 .extend(std::mem::take(&mut state.pending).into_values());
-            for key in state.registry.keys() {
-                if state.registry.retire(key, now)
-                    && let Some(link) = state.links.get(&key)
-                {
-                    link.notice(&Notice::Bye);
-                }
-                state.review_of(key, aftermath);
+            let ids: Vec<PeerId> = state.peers.keys().copied().collect();
+            for id in ids {
+                let left = state.registry.leave(&id, now);
+                state.say_goodbye(&left);
+                state.review(&id, aftermath);
             }
             aftermath.departed = true;
             aftermath.is_booked = true;
         });
-    }
-
-    /// Cuts all connections.
-    pub(super) fn cut_all(&self) {
-        let links: Vec<_> = self.lock().links.values().cloned().collect();
-        for link in links {
-            link.cut(Code::SHUTDOWN, "the node is shutting down");
-        }
+        self.saving.end();
     }
 
     /// No connection is left, when the node has been stopped: nothing comes any more.
@@ -412,12 +232,8 @@ impl<A: App> Shared<A> {
         }
     }
 
-    pub(super) fn has_connections(&self) -> bool {
-        !self.lock().registry.keys().is_empty()
-    }
-
     /// Changes the state, then wakes whom it concerns.
-    fn change<T>(&self, act: impl FnOnce(&mut State<A>, &mut Aftermath<A>) -> T) -> T {
+    pub(super) fn change<T>(&self, act: impl FnOnce(&mut State<A>, &mut Aftermath<A>) -> T) -> T {
         let mut aftermath = Aftermath::default();
         let mut state = self.lock();
         let result = act(&mut state, &mut aftermath);
@@ -434,6 +250,7 @@ impl<A: App> Shared<A> {
             self.booked.notify(usize::MAX);
         }
         aftermath.pass();
+        guarded(|| drop(aftermath));
         result
     }
 

@@ -11,6 +11,7 @@ use super::events::{Feed, NodeEvent};
 use super::handshake::Nonces;
 use super::identity::PeerId;
 use super::link::Link;
+use super::message::Notice;
 use super::observer::PeerChange;
 use super::peer::Peer;
 use super::registry::{Key, Registry};
@@ -81,6 +82,13 @@ impl<A: App> State<A> {
         }
     }
 
+    /// Says goodbye on connections.
+    pub(super) fn say_goodbye(&self, left: &[Key]) {
+        for link in left.iter().filter_map(|key| self.links.get(key)) {
+            link.notice(&Notice::Bye);
+        }
+    }
+
     /// A session is over.
     pub(super) fn down(&mut self, id: &PeerId, now: Instant, aftermath: &mut Aftermath<A>) {
         if let Some(peer) = self.peers.remove(id) {
@@ -126,7 +134,8 @@ impl<A: App> Default for Aftermath<A> {
 }
 
 impl<A: App> Aftermath<A> {
-    pub(super) fn pass(self) {
+    /// Tells everyone whom it concerns.
+    pub(super) fn pass(&self) {
         self.aborted.iter().for_each(AbortHandle::abort);
         for link in &self.cut {
             link.cut(Code::CANCELLED, "another connection of the peer was lost");

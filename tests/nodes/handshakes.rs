@@ -321,3 +321,53 @@ fn nothing_but_an_answer_is_taken_before_the_handshake_is_over() {
     impostor.say(vec![2]);
     assert!(impostor.ended().is_some(), "a second Ack is no notice");
 }
+
+#[test]
+fn of_a_hello_that_is_too_long_no_more_is_taken_than_it_may_have() {
+    let stage = Stage::default();
+    let node = stage.node(1);
+    for (length, end) in [(4096, "no part of a handshake"), (4097, "a first message")] {
+        let mut impostor = Impostor::mute(&stage, &node);
+        impostor.say(vec![9; length]);
+        let told = match poll_once(impostor.node.recv()) {
+            std::task::Poll::Ready(Err(error)) => format!("{error} {error:?}"),
+            other => panic!("{other:?}"),
+        };
+        assert!(told.contains(end), "{length}: {told}");
+        assert_eq!(node.occupancy(), Occupancy::default());
+    }
+    // What follows the handshake may be longer, and may come with its last word.
+    let mut impostor = Impostor::mute(&stage, &node);
+    impostor.say(hello(id(2), &[]));
+    let announcement = [&[1][..], &[7; 32 * 500]].concat();
+    for message in [vec![2], announcement] {
+        assert!(poll_once(impostor.node.send(message.into())).is_ready());
+    }
+    stage.clock.run_until_stalled();
+    let peer = node.peer(&id(2)).expect("a peer");
+    assert_eq!(peer.statistics().announced, 500);
+}
+
+#[test]
+fn a_stranger_may_open_sixteen_channels_and_a_peer_more() {
+    let stage = Stage::default();
+    let node = stage.node(1);
+    let mut impostor = Impostor::mute(&stage, &node);
+    stage.clock.run_until_stalled();
+    let open = |connection: &sessionwire::Connection| {
+        let connection = connection.clone();
+        stage.task(async move { connection.open_raw("something/1").await })
+    };
+    let few: Vec<_> = (2..16)
+        .map(|_| open(&impostor.connection).output().expect("a place"))
+        .collect();
+    let waiting = open(&impostor.connection);
+    impostor.say(hello(id(2), &[]));
+    assert!(waiting.output().is_none(), "it is no peer yet");
+    impostor.say(vec![2]);
+    waiting.output().expect("a place").expect("a channel");
+    for mut channel in few.into_iter().flatten() {
+        let told = poll_once(channel.recv());
+        assert!(format!("{told:?}").contains("no protocol"), "{told:?}");
+    }
+}

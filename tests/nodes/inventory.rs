@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionwire::node::{ItemId, Node, Received, Select};
+use sessionwire::node::{ItemId, Node, NodeConfig, Received, Select};
 use sessionwire::runtime::Runtime;
 
 use super::impostor::Impostor;
@@ -191,4 +191,35 @@ fn a_flood_of_notices_leaves_other_tasks_their_turns() {
     let seen = seen.output().expect("all notices are heard");
     let most = seen.windows(2).map(|pair| pair[1] - pair[0]).max();
     assert!(most <= Some(64), "{most:?} notices at once");
+}
+
+#[test]
+fn peers_that_announce_what_they_do_not_have_leave_room_for_one_that_has() {
+    let stage = Stage::default();
+    let config = NodeConfig::default().wanted_items(16);
+    let node = stage.node_with(1, Talk::default(), config);
+    let mut liars: Vec<_> = (10..18)
+        .map(|number| Impostor::peer(&stage, &node, id(number)))
+        .collect();
+    for (place, liar) in (0_u64..).zip(&mut liars) {
+        for number in [2 * place, 2 * place + 1] {
+            let announcement = [&[1][..], item(number).as_bytes()].concat();
+            liar.say(announcement);
+            assert!(liar.hear().is_some(), "it is asked, and never answers");
+        }
+    }
+    let honest = stage.node(2);
+    stage.connect(&honest, &node);
+    for number in 100..110 {
+        have(&honest, number);
+        honest.announce(&[item(number)], &Select::All);
+        stage.clock.run_until_stalled();
+        assert_eq!(came(&node), [number]);
+    }
+    // The one whose place was taken answers after all: that is no fault of it.
+    let late = [&[1][..], item(0).as_bytes(), &[0, 0]].concat();
+    for liar in &mut liars {
+        liar.send(late.clone());
+    }
+    assert_eq!(node.peers().len(), 9);
 }

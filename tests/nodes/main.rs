@@ -17,6 +17,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod application;
 mod bans;
 mod crowd;
 mod discovery;
@@ -25,6 +26,7 @@ mod handshakes;
 mod impostor;
 mod inventory;
 mod messages;
+mod saving;
 mod services;
 mod sockets;
 mod stage;

@@ -63,7 +63,8 @@ async fn mixed(runtime: SharedRuntime) {
     }
     let mut events = middle.events();
     assert!(matches!(events.next().await, Some(NodeEvent::Snapshot(peers)) if peers.len() == 4));
-    middle.shutdown(Duration::from_secs(10)).await;
+    let stopped = middle.shutdown(Duration::from_secs(10)).await;
+    stopped.expect("nothing to save");
     for _ in 0..4 {
         assert!(matches!(events.next().await, Some(NodeEvent::Down(_))));
     }

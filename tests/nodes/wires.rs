@@ -175,7 +175,8 @@ async fn a_second_dial_finds_the_same_peer(world: &World) {
         assert_eq!(next(&two).await.1, Say::Data(number));
     }
     assert_eq!((one.peers().len(), two.peers().len()), (1, 1));
-    one.shutdown(Duration::from_secs(10)).await;
+    let stopped = one.shutdown(Duration::from_secs(10)).await;
+    stopped.expect("the addresses to be saved");
     for events in [&mut at_one, &mut at_two] {
         assert!(matches!(events.next().await, Some(NodeEvent::Snapshot(_))));
         assert!(matches!(events.next().await, Some(NodeEvent::Down(_))));

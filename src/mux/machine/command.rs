@@ -10,6 +10,7 @@ use super::transmit::COPY_UP_TO;
 use super::window::{FLOOR_WINDOW, ReceiveWindow};
 use super::{LAST_NUMBER, Machine, Phase};
 use crate::mux::code::Code;
+use crate::mux::config::FLOOR_CHANNELS;
 use crate::mux::error::{ChannelError, ConnectionError, OpenError};
 use crate::mux::frame::{MAX_PROTOCOL_NAME, MAX_REASON};
 use crate::mux::priority::Priority;
@@ -126,6 +127,31 @@ impl Machine {
             // A long message may have taken all credit before, and nothing else would grant more.
             self.want_memory(key);
         }
+    }
+
+    /// Makes the first so many messages that come on a channel no larger than `most`.
+    pub(crate) fn limit_first(&mut self, key: usize, messages: u32, most: u32) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        slot.receiving.first = (messages, most);
+        if slot.receiving.parts.len() > slot.receiving.max_message(u32::MAX) as usize {
+            let reason = "a first message is larger than it may be";
+            self.reset_here(key, Code::TOO_LARGE, reason);
+        }
+    }
+
+    /// Lets the peer open no more channels than any may, until [`grant_places`](Self::grant_places). Before
+    /// anything is sent.
+    pub(crate) fn hold_places(&mut self) {
+        self.places = FLOOR_CHANNELS;
+        self.opened.allowed_there = self.places;
+    }
+
+    /// Lets the peer open as many channels as the settings say.
+    pub(crate) fn grant_places(&mut self) {
+        self.places = self.config.max_channels;
+        self.note_allow();
     }
 
     /// The number of a channel.

@@ -67,6 +67,8 @@ pub(crate) struct Machine {
     /// The channel of the last Data frame and its key: runs of frames are common.
     last_data: (u32, usize),
     opened: Opened,
+    /// How many channels of the peer may be open.
+    places: u32,
     /// Slots that are not over on the wire.
     live: usize,
     backlog: VecDeque<usize>,
@@ -204,6 +206,7 @@ impl Machine {
                 allowed_there: config.max_channels,
                 last_there: None,
             },
+            places: config.max_channels,
             live: 0,
             backlog: VecDeque::new(),
             schedule: Schedule::default(),

@@ -114,7 +114,7 @@ impl Machine {
             max_version: 1,
             max_frame: config.max_frame_size,
             max_message: config.max_message_size,
-            max_channels: config.max_channels,
+            max_channels: self.places,
             idle_timeout_ms: u32::try_from(config.idle_timeout.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
             tail: &[],

@@ -49,6 +49,10 @@ pub(crate) struct Receiving {
     pub(crate) window: ReceiveWindow,
     /// How far the window may grow, if less than on other channels.
     pub(crate) max_window: u32,
+    /// How large the first messages may be, if less than others: so many of them, and so many bytes.
+    pub(crate) first: (u32, u32),
+    /// The messages that have come.
+    pub(crate) messages: u32,
     pub(crate) inbox: Inbox,
     pub(crate) parts: Parts,
     /// A receiver waits for a message.
@@ -76,6 +80,18 @@ impl Sending {
             0
         } else {
             self.queue.bytes()
+        }
+    }
+}
+
+impl Receiving {
+    /// The largest that the message may be that comes next.
+    pub(crate) fn max_message(&self, max: u32) -> u32 {
+        let (messages, most) = self.first;
+        if self.messages < messages {
+            max.min(most)
+        } else {
+            max
         }
     }
 }
@@ -110,6 +126,8 @@ impl Slot {
                 state: ReceiveState::Open,
                 window,
                 max_window: u32::MAX,
+                first: (0, u32::MAX),
+                messages: 0,
                 inbox: Inbox::default(),
                 parts: Parts::default(),
                 wanted: false,

@@ -130,15 +130,12 @@ impl Machine {
         let allowed = self.allowed_there();
         let news = allowed.saturating_sub(self.opened.allowed_there);
         let exhausted = self.opened.there >= self.opened.allowed_there;
-        self.control.allow |= news >= self.config.max_channels / 4 || (exhausted && news > 0);
+        self.control.allow |= news >= self.places / 4 || (exhausted && news > 0);
     }
 
     /// How many channels the peer may have opened in all, by what is free now.
     pub(super) fn allowed_there(&self) -> u32 {
-        let free = self
-            .config
-            .max_channels
-            .saturating_sub(self.opened.there_now);
+        let free = self.places.saturating_sub(self.opened.there_now);
         self.opened.there.saturating_add(free)
     }
 

@@ -138,6 +138,12 @@ impl RawChannel {
         self.sender.runtime()
     }
 
+    /// Makes the first so many messages that come no larger than `most`: a larger one resets the channel
+    /// when so much of it has come.
+    pub(crate) fn limit_first(&self, messages: u32, most: u32) {
+        self.receiver.limit_first(messages, most);
+    }
+
     pub(crate) fn max_message_size(&self) -> MaxMessageSize {
         self.receiver.max_message_size()
     }

@@ -55,6 +55,13 @@ impl RawReceiver {
             .with(|state| state.machine.stop(key, code));
     }
 
+    pub(super) fn limit_first(&self, messages: u32, most: u32) {
+        let key = self.handle.key;
+        self.handle
+            .shared
+            .with(|state| state.machine.limit_first(key, messages, most));
+    }
+
     pub(super) fn max_message_size(&self) -> MaxMessageSize {
         let shared = &self.handle.shared;
         let max = shared.with(|state| state.machine.config().max_message_size);

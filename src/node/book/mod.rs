@@ -22,7 +22,7 @@ pub use self::config::BookConfig;
 pub(super) use self::location::owner;
 pub use self::machine::{BAN, Book, BookAction, Breach, DialFailure, MOST_ADDRESSES, Purpose};
 pub use self::snapshot::{LARGEST_SNAPSHOT, SnapshotError};
-pub use self::store::{FileStore, Store, open, save};
+pub use self::store::{FileStore, SaveError, Store, open, save};
 
 mod config;
 mod location;

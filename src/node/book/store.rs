@@ -4,10 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use event_listener::Event;
 
 use super::{Book, BookConfig, LARGEST_SNAPSHOT, SnapshotError};
+use crate::node::guard::guarded;
 use crate::runtime::{Instant, MaybeSend, MaybeSync};
 
 /// Where a [`Book`] is kept between two runs of a program.
@@ -38,6 +40,21 @@ pub trait Store: fmt::Debug + MaybeSend + MaybeSync + 'static {
     ///
     /// As moving it says.
     fn set_aside(&self, problem: &SnapshotError) -> io::Result<()>;
+}
+
+/// Why a node that stopped has not saved its book.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The store failed: what it had before is still there.
+    #[error("the address book was not saved: {0}")]
+    Store(Arc<io::Error>),
+    /// The store was too slow. It may go on in the background.
+    #[error("the address book was not saved within {after:?}; its store is slow")]
+    TimedOut {
+        /// The limit.
+        after: Duration,
+    },
 }
 
 /// A [`Store`] in a file: a crash leaves the book as it was before or after a save.
@@ -156,7 +173,10 @@ pub fn open(
 pub async fn save(store: Arc<dyn Store>, snapshot: Vec<u8>) -> io::Result<()> {
     let saving = Arc::new(Saving::default());
     let on_thread = Arc::clone(&saving);
-    in_background(move || on_thread.finish(store.save(&snapshot)))?;
+    in_background(move || {
+        let saved = guarded(|| store.save(&snapshot));
+        on_thread.finish(saved.unwrap_or_else(|| Err(io::Error::other("the store panicked"))));
+    })?;
     saving.finished().await
 }
 

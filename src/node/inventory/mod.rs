@@ -1,11 +1,17 @@
 //! Which items there are, who has them, and whom to ask, without I/O.
+//!
+//! Places for items that are wanted count as those of the peer that named them first. When all are taken,
+//! one of whoever has the most gives way to a peer that has fewer: peers that name what they do not
+//! have take places from each other and not from everybody.
 
+mod entry;
 mod item;
 mod seen;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use self::entry::{Source, Wanted};
 pub use self::item::ItemId;
 use self::seen::Seen;
 use super::identity::PeerId;
@@ -35,40 +41,17 @@ pub(crate) struct Limits {
 pub(crate) struct Inventory {
     limits: Limits,
     seen: Seen,
+    /// Items whose places others have taken, and that may come still.
+    given_up: Seen,
     wanted: BTreeMap<ItemId, Wanted>,
     peers: BTreeMap<PeerId, Source>,
+    next_ticket: Ticket,
     /// When it is looked next for what nobody has.
     next_look: Option<Instant>,
 }
 
-/// An item that was announced and is not here.
-#[derive(Debug)]
-struct Wanted {
-    /// Whose share of the places it takes.
-    first: PeerId,
-    /// Who else has it, and was not asked yet.
-    sources: VecDeque<PeerId>,
-    /// Whose turn it is, asked or about to be.
-    turn: Option<PeerId>,
-    /// Who was asked, and may answer still.
-    asked: Vec<PeerId>,
-    /// When it is given up.
-    until: Instant,
-}
-
-/// A peer that has announced something.
-#[derive(Debug, Default)]
-struct Source {
-    /// What it is to be asked for.
-    queue: VecDeque<ItemId>,
-    /// How many items it was asked for and owes.
-    owes: usize,
-    /// When others are asked for what it owes; not later than `latest`, however much it sends.
-    deadline: Option<Instant>,
-    latest: Option<Instant>,
-    /// How many items are wanted because of it.
-    share: usize,
-}
+/// A place in the queue of a peer: lower ones are asked for first.
+type Ticket = u64;
 
 /// What an item is that a peer sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +76,10 @@ impl Inventory {
         Self {
             limits,
             seen: Seen::new(limits.remembered, limits.memory),
+            given_up: Seen::new(limits.wanted, limits.memory),
             wanted: BTreeMap::new(),
             peers: BTreeMap::new(),
+            next_ticket: 0,
             next_look: None,
         }
     }
@@ -102,9 +87,7 @@ impl Inventory {
     /// These are here: nobody needs to be asked for them.
     pub(crate) fn have(&mut self, items: &[ItemId], now: Instant) {
         for item in items {
-            if !self.finish(item, now) {
-                self.seen.add(*item, Vec::new(), now);
-            }
+            self.finish(item, None, now);
         }
     }
 
@@ -144,11 +127,13 @@ impl Inventory {
             source.deadline = source.latest.map(|latest| latest.min(limit));
         }
         let was_asked = |wanted: &Wanted| wanted.asked.contains(&peer);
-        if self.wanted.get(item).is_some_and(was_asked) {
-            self.finish_except(item, Some(peer), now);
+        let is_wanted = self.wanted.get(item).is_some_and(was_asked);
+        let was_wanted = !is_wanted && self.given_up.settle(item, &peer);
+        if is_wanted || was_wanted && !self.seen.contains(item, now) {
+            self.finish(item, Some(peer), now);
             return Arrival::Fresh;
         }
-        if self.seen.settle(item, &peer) {
+        if was_wanted || self.seen.settle(item, &peer) {
             return Arrival::Duplicate;
         }
         Arrival::Unasked
@@ -172,17 +157,19 @@ impl Inventory {
     /// A peer is no longer connected.
     pub(crate) fn gone(&mut self, peer: &PeerId) {
         self.peers.remove(peer);
-        let mut orphans = Vec::new();
+        let mut concerned = Vec::new();
         for (item, wanted) in &mut self.wanted {
             wanted.sources.retain(|source| source != peer);
             wanted.asked.retain(|asked| asked != peer);
             if wanted.turn == Some(*peer) {
-                wanted.turn = None;
-                orphans.push(*item);
+                (wanted.turn, wanted.ticket) = (None, None);
+                concerned.push(*item);
+            } else if wanted.first == *peer {
+                concerned.push(*item);
             }
         }
-        for item in orphans {
-            self.next_source(item);
+        for item in concerned {
+            self.pass_on(item, peer);
         }
     }
 
@@ -191,24 +178,11 @@ impl Inventory {
         self.expire(now);
         let ready = |source: &Source| !source.queue.is_empty() && source.owes < MOST_AT_ONCE;
         let peer = *self.peers.iter().find(|(_, source)| ready(source))?.0;
-        let source = self.peers.get_mut(&peer)?;
         let mut items = Vec::new();
-        while source.owes < MOST_AT_ONCE
-            && let Some(item) = source.queue.pop_front()
-        {
-            // Others may have sent it since.
-            if let Some(wanted) = self.wanted.get_mut(&item)
-                && wanted.turn == Some(peer)
-                && !wanted.asked.contains(&peer)
-            {
-                wanted.asked.push(peer);
-                source.owes += 1;
-                items.push(item);
-            }
+        while let Some(item) = self.next_of(&peer) {
+            items.push(item);
         }
-        if items.is_empty() {
-            return self.poll(now);
-        }
+        let source = self.peers.get_mut(&peer)?;
         let timeout = self.limits.timeout;
         let latest = later(now, timeout.saturating_mul(MOST_TIMEOUTS));
         let latest = *source.latest.get_or_insert(latest);
@@ -226,19 +200,40 @@ impl Inventory {
 
     fn want(&mut self, peer: PeerId, item: ItemId, now: Instant) {
         let source = self.peers.entry(peer).or_default();
-        if self.wanted.len() >= self.limits.wanted || source.share >= self.limits.wanted_of_one {
+        let share = source.share();
+        if share >= self.limits.wanted_of_one {
             return;
         }
-        source.share += 1;
-        source.queue.push_back(item);
+        if self.wanted.len() >= self.limits.wanted && !self.make_room(share, now) {
+            return;
+        }
         let wanted = Wanted {
             first: peer,
-            sources: VecDeque::new(),
-            turn: Some(peer),
+            sources: VecDeque::from([peer]),
+            turn: None,
+            ticket: None,
             asked: Vec::new(),
             until: later(now, self.limits.memory),
         };
         self.wanted.insert(item, wanted);
+        self.next_source(item);
+    }
+
+    /// Makes room for a peer with so many places: one of whoever has the most is given up, if that one
+    /// has more even so. If somebody is asked for it, the answer is still taken.
+    fn make_room(&mut self, share: usize, now: Instant) -> bool {
+        let most = self.peers.values().max_by_key(|source| source.share());
+        let loudest = most.filter(|source| source.share() > share.saturating_add(1));
+        let item = loudest.and_then(|source| source.spare.first().or_else(|| source.busy.first()));
+        let Some(item) = item.copied() else {
+            return false;
+        };
+        if let Some(wanted) = self.give_up(&item)
+            && !wanted.asked.is_empty()
+        {
+            self.given_up.add(item, wanted.asked, now);
+        }
+        true
     }
 
     /// Gives the turn to the next that has the item.
@@ -247,32 +242,93 @@ impl Inventory {
             return;
         };
         wanted.turn = wanted.sources.pop_front();
+        wanted.ticket = None;
         let next = wanted.turn.and_then(|next| self.peers.get_mut(&next));
         if let Some(source) = next {
-            source.queue.push_back(item);
+            wanted.ticket = Some(self.next_ticket);
+            source.queue.insert(self.next_ticket, item);
+            self.next_ticket = self.next_ticket.wrapping_add(1);
+        }
+        if let Some(owner) = self.peers.get_mut(&wanted.first) {
+            owner.busy.remove(&item);
+            owner.spare.insert(item);
         }
     }
 
-    /// The item is here; false if nobody was asked for it.
-    fn finish(&mut self, item: &ItemId, now: Instant) -> bool {
-        self.finish_except(item, None, now)
+    /// Takes what a peer is to be asked for next, unless that would be too much at once.
+    fn next_of(&mut self, peer: &PeerId) -> Option<ItemId> {
+        let source = self.peers.get_mut(peer)?;
+        if source.owes >= MOST_AT_ONCE {
+            return None;
+        }
+        let (_, item) = source.queue.pop_first()?;
+        source.owes = source.owes.saturating_add(1);
+        let wanted = self.wanted.get_mut(&item)?;
+        wanted.ticket = None;
+        wanted.asked.push(*peer);
+        if let Some(owner) = self.peers.get_mut(&wanted.first) {
+            owner.spare.remove(&item);
+            owner.busy.insert(item);
+        }
+        Some(item)
     }
 
-    /// The same, from that peer: others that were asked owe it still.
-    fn finish_except(&mut self, item: &ItemId, from: Option<PeerId>, now: Instant) -> bool {
-        let Some(wanted) = self.wanted.remove(item) else {
-            return false;
+    /// A peer has gone: the turn passes to the next that has the item, its place to whose turn it is.
+    fn pass_on(&mut self, item: ItemId, gone: &PeerId) {
+        let has_turn = |wanted: &Wanted| wanted.turn.is_some();
+        if !self.wanted.get(&item).is_some_and(has_turn) {
+            self.next_source(item);
+        }
+        let Some(wanted) = self.wanted.get_mut(&item) else {
+            return;
         };
-        if let Some(source) = self.peers.get_mut(&wanted.first) {
-            source.share = source.share.saturating_sub(1);
+        if wanted.first != *gone {
+            return;
         }
+        let heir = wanted.turn.and_then(|turn| self.peers.get_mut(&turn));
+        match (wanted.turn, heir) {
+            (Some(turn), Some(heir)) if heir.share() < self.limits.wanted_of_one => {
+                wanted.first = turn;
+                match wanted.ticket {
+                    Some(_) => heir.spare.insert(item),
+                    None => heir.busy.insert(item),
+                };
+            }
+            _ => {
+                self.give_up(&item);
+            }
+        }
+    }
+
+    /// The item is no longer wanted, and whoever was asked for it last does not owe it any more.
+    fn give_up(&mut self, item: &ItemId) -> Option<Wanted> {
+        let wanted = self.remove(item)?;
         if let Some(turn) = wanted.turn.filter(|turn| wanted.asked.contains(turn)) {
             self.no_longer_owed(&turn);
         }
-        let mut owed = wanted.asked;
+        Some(wanted)
+    }
+
+    fn remove(&mut self, item: &ItemId) -> Option<Wanted> {
+        let wanted = self.wanted.remove(item)?;
+        if let Some(owner) = self.peers.get_mut(&wanted.first) {
+            owner.spare.remove(item);
+            owner.busy.remove(item);
+        }
+        if let Some((turn, ticket)) = wanted.turn.zip(wanted.ticket)
+            && let Some(source) = self.peers.get_mut(&turn)
+        {
+            source.queue.remove(&ticket);
+        }
+        Some(wanted)
+    }
+
+    /// The item is here, from that peer if from any: others that were asked for it owe it still.
+    fn finish(&mut self, item: &ItemId, from: Option<PeerId>, now: Instant) {
+        let wanted = self.give_up(item);
+        let mut owed = wanted.map(|wanted| wanted.asked).unwrap_or_default();
         owed.retain(|asked| Some(*asked) != from);
         self.seen.add(*item, owed, now);
-        true
     }
 
     /// One item less is waited for from a peer.
@@ -305,24 +361,22 @@ impl Inventory {
             }
         }
         if !self.wanted.is_empty() {
-            self.give_up(now);
+            self.forget(now);
         }
     }
 
     /// Nobody has these any more.
-    fn give_up(&mut self, now: Instant) {
-        let peers = &mut self.peers;
+    fn forget(&mut self, now: Instant) {
         if self.next_look.is_some_and(|next| now < next) {
             return;
         }
         self.next_look = Some(later(now, self.limits.memory / 8));
-        self.wanted.retain(|_, wanted| {
-            let is_kept = wanted.turn.is_some() || wanted.until > now;
-            if !is_kept && let Some(source) = peers.get_mut(&wanted.first) {
-                source.share = source.share.saturating_sub(1);
-            }
-            is_kept
-        });
+        let is_over = |wanted: &Wanted| wanted.turn.is_none() && wanted.until <= now;
+        let over = self.wanted.iter().filter(|(_, wanted)| is_over(wanted));
+        let over: Vec<ItemId> = over.map(|(item, _)| *item).collect();
+        for item in &over {
+            self.remove(item);
+        }
     }
 }
 

@@ -130,13 +130,80 @@ fn what_one_peer_names_leaves_room_for_others() {
     assert_eq!(inventory.wanted.len(), 1000);
     inventory.announced(TWO, &items(2000..2500), now);
     assert_eq!(inventory.wanted.len(), 1500);
-    inventory.announced(TWO, &items(3000..3001), now);
-    assert_eq!(inventory.wanted.len(), 1500, "all places are taken");
     inventory.gone(&ONE);
-    inventory.gone(&TWO);
+    assert_eq!(inventory.wanted.len(), 500, "what nobody has is given up");
     let later = now + 61 * SECOND;
+    inventory.missing(TWO, &items(2000..2500));
+    asked(&mut inventory, now);
+    inventory.missing(TWO, &items(2000..2500));
+    assert_eq!(inventory.wanted.len(), 500, "somebody may have it yet");
     inventory.announced(TWO, &items(4000..4001), later);
     assert_eq!(inventory.wanted.len(), 1, "what nobody has is given up");
+}
+
+#[test]
+fn when_all_places_are_taken_whoever_has_the_most_gives_way() {
+    let (mut inventory, now) = (inventory(), Instant::now());
+    let share = |inventory: &Inventory, peer| inventory.peers[&peer].share();
+    inventory.announced(ONE, &items(0..1000), now);
+    inventory.announced(TWO, &items(2000..2500), now);
+    assert_eq!(inventory.wanted.len(), 1500, "the limit itself");
+    inventory.announced(TWO, &items(3000..3001), now);
+    assert_eq!(inventory.wanted.len(), 1500);
+    assert_eq!((share(&inventory, ONE), share(&inventory, TWO)), (999, 501));
+    inventory.announced(TWO, &items(3001..3500), now);
+    assert_eq!((share(&inventory, ONE), share(&inventory, TWO)), (750, 750));
+    inventory.announced(ONE, &items(5000..5001), now);
+    assert!(
+        !inventory.wanted.contains_key(&item(5000)),
+        "no more than others"
+    );
+    check(&inventory);
+}
+
+#[test]
+fn what_gave_way_though_it_was_asked_for_is_taken_if_it_comes() {
+    let (mut inventory, now) = (inventory(), Instant::now());
+    inventory.limits.wanted = 400;
+    inventory.announced(ONE, &items(0..400), now);
+    assert_eq!(asked(&mut inventory, now), [(ONE, 400)]);
+    inventory.announced(TWO, &items(500..502), now);
+    assert_eq!(asked(&mut inventory, now), [(TWO, 2)]);
+    assert!(!inventory.wanted.contains_key(&item(0)) && !inventory.wanted.contains_key(&item(1)));
+    assert_eq!(inventory.arrived(TWO, &item(0), now), Arrival::Unasked);
+    assert_eq!(inventory.arrived(ONE, &item(0), now), Arrival::Fresh);
+    assert_eq!(inventory.arrived(ONE, &item(0), now), Arrival::Unasked);
+    // The other is wanted again, and comes from both.
+    inventory.announced(TWO, &items(0..2), now);
+    assert_eq!(asked(&mut inventory, now), [(TWO, 1)]);
+    assert_eq!(inventory.arrived(ONE, &item(1), now), Arrival::Fresh);
+    assert_eq!(inventory.arrived(TWO, &item(1), now), Arrival::Duplicate);
+    check(&inventory);
+}
+
+#[test]
+fn peers_that_name_what_they_do_not_have_keep_nobody_out() {
+    let (mut inventory, mut now) = (inventory(), Instant::now());
+    let liars: Vec<PeerId> = (10..26).map(|number| PeerId::new([number; 32])).collect();
+    let mut number = 0;
+    for round in 0..40_u16 {
+        for liar in &liars {
+            inventory.announced(*liar, &items(number..number + 200), now);
+            number = (number + 200) % 60_000;
+        }
+        asked(&mut inventory, now);
+        let honest = item(60_000 + round);
+        inventory.announced(ONE, &[honest], now);
+        assert_eq!(asked(&mut inventory, now), [(ONE, 1)], "round {round}");
+        assert_eq!(inventory.arrived(ONE, &honest, now), Arrival::Fresh);
+        check(&inventory);
+        now += 3 * SECOND;
+    }
+    assert_eq!(inventory.wanted.len(), 1499);
+    for liar in &liars {
+        inventory.gone(liar);
+    }
+    assert!(inventory.wanted.is_empty(), "none of it is left");
 }
 
 #[test]
@@ -161,6 +228,9 @@ fn the_accounts_are_right_after_anything() {
     for seed in 0..50 {
         let mut random = rand::rngs::StdRng::seed_from_u64(seed);
         let (mut inventory, mut now) = (inventory(), Instant::now());
+        if seed % 2 == 0 {
+            (inventory.limits.wanted, inventory.limits.wanted_of_one) = (20, 12);
+        }
         for _ in 0..500 {
             let peer = PeerId::new([random.random_range(0..4); 32]);
             let start = random.random_range(0..60);
@@ -192,10 +262,27 @@ fn check(inventory: &Inventory) {
             .filter(|wanted| wanted.turn == Some(*peer) && wanted.asked.contains(peer));
         assert_eq!(source.owes, owed.count());
         assert_eq!(source.deadline.is_some(), source.owes > 0);
-        assert!(source.share <= inventory.limits.wanted_of_one);
+        assert!(source.share() <= inventory.limits.wanted_of_one);
+        let own = wanted.clone().filter(|wanted| wanted.first == *peer);
+        assert_eq!(source.share(), own.count());
+        for item in &source.spare {
+            let wanted = &inventory.wanted[item];
+            assert!(wanted.first == *peer && (wanted.turn.is_none() || wanted.ticket.is_some()));
+        }
+        for item in &source.busy {
+            let wanted = &inventory.wanted[item];
+            assert!(wanted.first == *peer && wanted.turn.is_some() && wanted.ticket.is_none());
+        }
+        for (ticket, item) in &source.queue {
+            let wanted = &inventory.wanted[item];
+            assert_eq!((wanted.turn, wanted.ticket), (Some(*peer), Some(*ticket)));
+            assert!(inventory.peers[&wanted.first].spare.contains(item));
+        }
     }
+    assert!(inventory.wanted.len() <= inventory.limits.wanted);
     for wanted in inventory.wanted.values() {
         let is_known = |peer: &PeerId| inventory.peers.contains_key(peer);
+        assert!(is_known(&wanted.first));
         assert!(wanted.turn.iter().all(is_known) && wanted.sources.iter().all(is_known));
     }
 }

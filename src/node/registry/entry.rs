@@ -16,8 +16,14 @@ pub(super) struct Entry {
     pub(super) session: Option<Session>,
     /// All messages that came were read.
     pub(super) is_drained: bool,
-    /// The other end has said that it sends nothing more.
+    /// This end has said that it moves to the connection that wins.
+    pub(super) has_moved: bool,
+    /// The other end holds it beside the one that wins: it reads it to its end, or cuts that one.
     pub(super) is_released: bool,
+    /// The other end has left: what it has beside this one is of another session there.
+    pub(super) is_left: bool,
+    /// No more messages are sent on it, not even those that wait: some before them may be lost.
+    pub(super) is_mute: bool,
     /// The other end may have sent something on it that was not read.
     pub(super) may_lose: bool,
     /// What comes on it is not read, for what was sent before is lost.
@@ -71,7 +77,10 @@ impl Entry {
             instance: 0,
             session: None,
             is_drained: false,
+            has_moved: false,
             is_released: false,
+            is_left: false,
+            is_mute: false,
             may_lose: false,
             is_cut: false,
             deadline: None,

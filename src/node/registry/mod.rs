@@ -7,11 +7,15 @@
 //! again; what comes is read from the loser to its end, and only then from the winner. So nothing is
 //! lost, doubled or reordered, and there is one connection in the end.
 //!
-//! A connection may be lost at one end long before the other knows. So messages go from the loser to
-//! the winner only when the other end has released the loser: it held it then, and reads it to its end
-//! or cuts the winner. Until that they wait; without that the winner is cut with the loser.
+//! A connection may be lost at one end long before the other knows, and either end may leave at any
+//! moment. So messages go from the loser to the winner only when the other end has released the loser:
+//! it held both then, and reads the loser to its end or cuts the winner. The listener of the winner
+//! releases it by saying that it moves, the other end by finishing in answer to that. Until then
+//! messages wait; a goodbye instead says that the winner is of another session there, and they are not
+//! sent at all.
 
 mod entry;
+mod order;
 mod places;
 
 use std::collections::BTreeMap;
@@ -53,6 +57,8 @@ pub(crate) enum Entrance {
     Probe(Key),
     /// There is a better connection already.
     Duplicate,
+    /// There was a better connection, which is about to end: ask again when it has.
+    Wait,
     /// No place is free.
     Full,
 }
@@ -65,7 +71,7 @@ pub(crate) struct Opened {
     pub(crate) is_new: bool,
     /// A session of the same peer that is over with this.
     pub(crate) ended: Option<Session>,
-    /// A connection to say goodbye on.
+    /// A connection that loses, to say on that this end moves.
     pub(crate) retire: Option<Key>,
 }
 
@@ -80,6 +86,19 @@ pub(crate) struct Closed {
     pub(crate) down: Option<(PeerId, Session)>,
     /// Connections to cut: messages were lost between them and this one.
     pub(crate) cut: Vec<Key>,
+    /// Connections to say goodbye on.
+    pub(crate) left: Vec<Key>,
+}
+
+/// How the other end says that it sends nothing more on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// It goes on with the connection that wins.
+    Moves,
+    /// It leaves.
+    Leaves,
+    /// It says nothing more.
+    Finishes,
 }
 
 impl Registry {
@@ -101,7 +120,7 @@ impl Registry {
         let key = self.insert(Direction::Inbound, address);
         let displaced = self.places.arrive(key);
         if let Some(displaced) = displaced {
-            self.close(displaced);
+            self.remove(displaced);
         }
         (key, displaced)
     }
@@ -112,7 +131,7 @@ impl Registry {
         if self.places.dial(key) {
             return Some(key);
         }
-        self.close(key);
+        self.remove(key);
         None
     }
 
@@ -127,6 +146,9 @@ impl Registry {
             return Entrance::Full;
         };
         let direction = entry.direction;
+        if self.is_after_winner(&id, direction, instance) {
+            return Entrance::Wait;
+        }
         for (other, entry) in self.of(&id) {
             if other == key || entry.stage != Stage::Open {
                 continue;
@@ -156,6 +178,9 @@ impl Registry {
         let entry = self.connections.get(&key).ok_or(Duplicate)?;
         let (direction, instance) = (entry.direction, entry.instance);
         let id = entry.peer.ok_or(Duplicate)?;
+        if self.is_after_winner(&id, direction, instance) {
+            return Err(Duplicate);
+        }
         let mut retire = None;
         let mut beside = None;
         for (other, entry) in self.of(&id) {
@@ -188,6 +213,9 @@ impl Registry {
         }
         if let Some(loser) = retire {
             self.retire(loser, now);
+            if let Some(entry) = self.connections.get_mut(&loser) {
+                entry.has_moved = true;
+            }
         }
         self.hurry_losers(&id, now);
         Ok(Opened {
@@ -216,20 +244,40 @@ impl Registry {
         true
     }
 
-    /// The other end sends nothing more on the connection, and has said so on it: it holds it, and will
-    /// read it to its end.
-    pub(crate) fn released(&mut self, key: Key, now: Instant) {
-        self.retire(key, now);
-        if let Some(entry) = self.connections.get_mut(&key) {
-            entry.is_released = true;
+    /// This end leaves a peer: answers the connections to say goodbye on. The one that messages are sent on
+    /// is the last, so that it takes those that wait.
+    pub(crate) fn leave(&mut self, id: &PeerId, now: Instant) -> Vec<Key> {
+        let mut keys = self.connections_of(id);
+        let writer = self.writer(id);
+        keys.sort_by_key(|key| Some(*key) == writer);
+        keys.retain(|key| self.retire(*key, now));
+        keys
+    }
+
+    /// The other end sends nothing more on the connection: answers connections to say goodbye on.
+    pub(crate) fn parted(&mut self, key: Key, parting: Parting, now: Instant) -> Vec<Key> {
+        let is_news = self.retire(key, now);
+        let Some(entry) = self.connections.get_mut(&key) else {
+            return Vec::new();
+        };
+        match parting {
+            Parting::Moves => entry.is_released = true,
+            Parting::Finishes if entry.has_moved && !entry.is_left => entry.is_released = true,
+            Parting::Finishes if !is_news => {}
+            Parting::Leaves | Parting::Finishes => {
+                entry.is_left = true;
+                if !entry.is_released {
+                    return self.sever(key, now);
+                }
+            }
         }
+        Vec::new()
     }
 
     /// All messages that came on the connection were read.
     pub(crate) fn drained(&mut self, key: Key) {
         if let Some(entry) = self.connections.get_mut(&key) {
             entry.is_drained = true;
-            entry.is_released = true;
             entry.may_lose = false;
         }
     }
@@ -249,15 +297,26 @@ impl Registry {
     }
 
     /// The connection has ended, whatever it was at. Closing one twice is nothing.
-    pub(crate) fn close(&mut self, key: Key) -> Closed {
+    pub(crate) fn close(&mut self, key: Key, now: Instant) -> Closed {
+        let left = match self.connections.get(&key) {
+            Some(entry) if !entry.is_released => self.sever(key, now),
+            _ => Vec::new(),
+        };
+        Closed {
+            left,
+            ..self.remove(key)
+        }
+    }
+
+    fn remove(&mut self, key: Key) -> Closed {
+        let mut closed = Closed::default();
         let Some(entry) = self.connections.remove(&key) else {
-            return Closed::default();
+            return closed;
         };
         self.places.leave(key, entry.direction);
         let Some(id) = entry.peer else {
-            return Closed::default();
+            return closed;
         };
-        let mut closed = Closed::default();
         if let Some(record) = self.peers.get_mut(&id) {
             record.connections.retain(|other| *other != key);
         }
@@ -291,23 +350,6 @@ impl Registry {
         })
     }
 
-    /// The connection that what is for a peer is sent on.
-    pub(crate) fn writer(&self, id: &PeerId) -> Option<Key> {
-        self.peers.get(id)?.writer
-    }
-
-    /// As [`writer`](Self::writer), for messages: none while those sent before may be lost.
-    pub(crate) fn message_writer(&self, id: &PeerId) -> Option<Key> {
-        let writer = self.writer(id)?;
-        let entry = self.connections.get(&writer)?;
-        (!entry.is_cut && !self.is_held(writer, entry)).then_some(writer)
-    }
-
-    /// Whether anything new may be sent to a peer.
-    pub(crate) fn is_open(&self, id: &PeerId) -> bool {
-        self.of(id).any(|(_, entry)| entry.stage == Stage::Open)
-    }
-
     /// The connections with a peer.
     pub(crate) fn connections_of(&self, id: &PeerId) -> Vec<Key> {
         self.of(id).map(|(key, _)| key).collect()
@@ -339,106 +381,6 @@ impl Registry {
         let keys = record.map_or(&[][..], |record| &record.connections);
         keys.iter()
             .filter_map(|key| Some((*key, self.connections.get(key)?)))
-    }
-
-    /// Whether a connection of that direction is the one that stays, of two.
-    fn wins(&self, direction: Direction, id: &PeerId) -> bool {
-        match direction {
-            Direction::Outbound => self.own < *id,
-            Direction::Inbound => *id < self.own,
-        }
-    }
-
-    /// Two connections are open, and the other end is to retire the loser: it does not take for ever.
-    fn hurry_losers(&mut self, id: &PeerId, now: Instant) {
-        let open = |(key, entry): (Key, &Entry)| {
-            (entry.stage == Stage::Open).then_some((key, entry.direction))
-        };
-        let open: Vec<(Key, Direction)> = self.of(id).filter_map(open).collect();
-        if open.len() < 2 {
-            return;
-        }
-        for (key, direction) in open {
-            if self.wins(direction, id) {
-                continue;
-            }
-            if let Some(entry) = self.connections.get_mut(&key) {
-                entry.deadline = entry.deadline.or_else(|| now.checked_add(self.drain));
-            }
-        }
-    }
-
-    /// Something may have been lost on a connection: what was sent after it, on others, is not read.
-    fn cut_beside(&mut self, lost: &Entry, id: &PeerId, current: Option<Session>) -> Vec<Key> {
-        let session = lost.session.or(current);
-        let is_beside = |(_, other): &(Key, &Entry)| {
-            let is_crossing = other.direction != lost.direction && other.instance == lost.instance;
-            let is_after = other.session == session || self.is_before(lost, other);
-            other.session.is_some() && is_after && is_crossing
-        };
-        let beside: Vec<Key> = self.of(id).filter(is_beside).map(|(key, _)| key).collect();
-        for key in &beside {
-            if let Some(entry) = self.connections.get_mut(key) {
-                entry.is_cut = true;
-            }
-        }
-        beside
-    }
-
-    /// The writer stays as long as it can: then nothing is sent on the loser after the winner. Without
-    /// another, one that is to end takes what waited before.
-    fn choose_writer(&mut self, id: &PeerId) {
-        let Some(writer) = self.peers.get(id).map(|record| record.writer) else {
-            return;
-        };
-        let stage = writer.and_then(|writer| Some(self.connections.get(&writer)?.stage));
-        if stage == Some(Stage::Open) {
-            return;
-        }
-        let next = self
-            .of(id)
-            .find(|(_, entry)| entry.stage == Stage::Open && !entry.is_cut)
-            .map(|(key, _)| key);
-        let kept = writer.filter(|_| stage == Some(Stage::Retiring));
-        if let Some(record) = self.peers.get_mut(id) {
-            record.writer = next.or(kept);
-        }
-    }
-
-    /// Messages wait to be sent on a connection while the other end has not released one that they were
-    /// sent on before.
-    fn is_held(&self, key: Key, entry: &Entry) -> bool {
-        let Some(id) = entry.peer.filter(|id| self.writer(id) == Some(key)) else {
-            return false;
-        };
-        self.of(&id).any(|(other, before)| {
-            let is_left = before.stage == Stage::Retiring && !before.is_released;
-            other != key && is_left && before.session == entry.session
-        })
-    }
-
-    /// Messages are read from a connection only when those that were sent before on others of the same
-    /// peer have been.
-    fn may_read(&self, key: Key, entry: &Entry) -> bool {
-        let Some(id) = entry.peer.filter(|_| !entry.is_cut) else {
-            return false;
-        };
-        entry.session.is_some()
-            && self.of(&id).all(|(other, before)| {
-                other == key || before.is_drained || !self.is_before(before, entry)
-            })
-    }
-
-    /// Whether what comes on one connection of a peer was sent before what comes on another.
-    fn is_before(&self, one: &Entry, other: &Entry) -> bool {
-        match one.session.zip(other.session) {
-            Some((earlier, session)) if earlier != session => earlier < session,
-            // Of one session, or about to be: the loser goes first.
-            _ => {
-                let wins = |id: PeerId| self.wins(other.direction, &id);
-                one.direction != other.direction && other.peer.is_some_and(wins)
-            }
-        }
     }
 }
 

@@ -46,9 +46,9 @@ fn a_session_begins_and_ends_once() {
     assert!(opened.is_new && opened.retire.is_none() && opened.ended.is_none());
     assert!(may_read(&registry, key));
     assert_eq!(registry.writer(&LARGE), Some(key));
-    let closed = registry.close(key);
+    let closed = registry.close(key, now());
     assert_eq!(closed.down, Some((LARGE, opened.session)));
-    assert_eq!(registry.close(key), Closed::default());
+    assert_eq!(registry.close(key, now()), Closed::default());
     assert!(registry.peers.is_empty() && registry.connections.is_empty());
 }
 
@@ -64,8 +64,12 @@ fn the_listener_of_the_winner_retires_the_loser() {
     assert!(may_read(&registry, loser) && !may_read(&registry, winner));
     registry.drained(loser);
     assert!(may_read(&registry, winner));
-    assert_eq!(registry.close(loser), Closed::default());
-    assert_eq!(registry.close(winner).down, Some((SMALL, opened.session)));
+    registry.parted(loser, Parting::Finishes, now());
+    assert_eq!(registry.close(loser, now()), Closed::default());
+    assert_eq!(
+        registry.close(winner, now()).down,
+        Some((SMALL, opened.session))
+    );
 }
 
 #[test]
@@ -103,7 +107,7 @@ fn a_dial_that_loses_is_given_up_by_the_dialer_alone() {
     let late = entered(&mut registry, Direction::Outbound, SMALL);
     opened(&mut registry, Direction::Inbound, SMALL);
     assert_eq!(registry.open(late, now()), Err(Duplicate));
-    registry.close(late);
+    registry.close(late, now());
     let later = registry.dial().unwrap();
     assert_eq!(registry.enter(later, SMALL, 1), Entrance::Duplicate);
 }
@@ -114,7 +118,7 @@ fn a_second_connection_of_one_dialer_has_the_first_probed() {
     let old = opened(&mut registry, Direction::Inbound, LARGE);
     let new = registry.arrive(None).0;
     assert_eq!(registry.enter(new, LARGE, 1), Entrance::Probe(old));
-    assert!(registry.close(old).down.is_some());
+    assert!(registry.close(old, now()).down.is_some());
     assert_eq!(registry.enter(new, LARGE, 1), Entrance::Granted);
     assert!(registry.open(new, now()).unwrap().is_new);
 }
@@ -137,7 +141,7 @@ fn a_peer_that_comes_back_while_it_leaves_has_a_new_session() {
     let second = registry.open(new, now()).unwrap();
     assert_eq!((second.is_new, second.ended), (true, Some(first)));
     assert!(!may_read(&registry, new), "after what was sent before");
-    assert_eq!(registry.close(old), Closed::default());
+    assert_eq!(registry.close(old, now()), Closed::default());
     assert!(may_read(&registry, new));
 }
 
@@ -146,9 +150,9 @@ fn a_connection_that_is_lost_beside_another_ends_both() {
     let mut registry = registry(SMALL);
     let loser = opened(&mut registry, Direction::Inbound, LARGE);
     let winner = opened(&mut registry, Direction::Outbound, LARGE);
-    let closed = registry.close(loser);
+    let closed = registry.close(loser, now());
     assert_eq!((closed.cut, closed.down), (vec![winner], None));
-    assert!(registry.close(winner).down.is_some());
+    assert!(registry.close(winner, now()).down.is_some());
 }
 
 #[test]
@@ -156,7 +160,7 @@ fn a_loser_that_was_retired_and_not_read_to_its_end_ends_the_winner_unread() {
     let mut registry = registry(LARGE);
     let loser = opened(&mut registry, Direction::Outbound, SMALL);
     let winner = opened(&mut registry, Direction::Inbound, SMALL);
-    assert_eq!(registry.close(loser).cut, [winner]);
+    assert_eq!(registry.close(loser, now()).cut, [winner]);
     assert!(!may_read(&registry, winner) && registry.view(winner).unwrap().is_cut);
 }
 
@@ -174,40 +178,122 @@ fn a_handshake_that_is_lost_after_the_answer_ends_the_connection_beside_it() {
                 registry.rejected(loser);
             }
             let is_lost = is_answered && !is_rejected;
-            assert_eq!(registry.close(loser).cut.is_empty(), !is_lost);
+            assert_eq!(registry.close(loser, now()).cut.is_empty(), !is_lost);
             assert_eq!(may_read(&registry, winner), !is_lost);
         }
     }
 }
 
 #[test]
-fn messages_wait_for_the_winner_until_the_other_end_has_released_the_loser() {
-    for is_drained in [false, true] {
-        let mut registry = registry(LARGE);
-        let loser = opened(&mut registry, Direction::Outbound, SMALL);
-        assert_eq!(registry.message_writer(&SMALL), Some(loser));
-        let winner = opened(&mut registry, Direction::Inbound, SMALL);
-        assert_eq!(registry.writer(&SMALL), Some(winner));
-        assert_eq!(registry.message_writer(&SMALL), None);
-        assert!(registry.view(winner).unwrap().is_held && !registry.view(loser).unwrap().is_held);
-        if is_drained {
-            registry.drained(loser);
-        } else {
-            registry.released(loser, now());
-        }
-        assert_eq!(registry.message_writer(&SMALL), Some(winner));
-        assert!(!registry.view(winner).unwrap().is_held);
-    }
+fn messages_wait_for_the_winner_until_the_other_end_has_answered_that_they_move() {
+    let mut registry = registry(LARGE);
+    let loser = opened(&mut registry, Direction::Outbound, SMALL);
+    assert_eq!(registry.message_writer(&SMALL), Some(loser));
+    let winner = opened(&mut registry, Direction::Inbound, SMALL);
+    assert_eq!(registry.writer(&SMALL), Some(winner));
+    registry.drained(loser);
+    assert_eq!(registry.message_writer(&SMALL), None);
+    assert!(registry.view(winner).unwrap().is_held && !registry.view(loser).unwrap().is_held);
+    let severed = registry.parted(loser, Parting::Finishes, now());
+    assert_eq!(severed, []);
+    assert_eq!(registry.message_writer(&SMALL), Some(winner));
+    assert!(!registry.view(winner).unwrap().is_held);
 }
 
 #[test]
-fn a_goodbye_from_the_other_end_releases_the_loser() {
+fn the_dialer_of_the_winner_moves_when_the_other_end_does() {
     let mut registry = registry(SMALL);
     let loser = opened(&mut registry, Direction::Inbound, LARGE);
     let winner = opened(&mut registry, Direction::Outbound, LARGE);
     assert_eq!(registry.message_writer(&LARGE), Some(loser));
-    registry.released(loser, now());
+    assert_eq!(registry.parted(loser, Parting::Moves, now()), []);
     assert_eq!(registry.message_writer(&LARGE), Some(winner));
+}
+
+#[test]
+fn messages_do_not_follow_to_the_winner_of_whoever_left_the_loser() {
+    for (own, other, loses) in [
+        (SMALL, LARGE, Direction::Inbound),
+        (LARGE, SMALL, Direction::Outbound),
+    ] {
+        for is_at_end in [false, true] {
+            let wins = match loses {
+                Direction::Inbound => Direction::Outbound,
+                Direction::Outbound => Direction::Inbound,
+            };
+            let mut registry = registry(own);
+            let loser = opened(&mut registry, loses, other);
+            let winner = opened(&mut registry, wins, other);
+            let left = if is_at_end {
+                // It ended well, and nothing was heard on it.
+                registry.drained(loser);
+                let closed = registry.close(loser, now());
+                assert_eq!((closed.cut, closed.down), (vec![], None));
+                closed.left
+            } else {
+                registry.parted(loser, Parting::Leaves, now())
+            };
+            assert_eq!(left, [winner], "it is left too");
+            assert_eq!(registry.message_writer(&other), None);
+            assert!(!registry.is_open(&other));
+            let view = registry.view(winner).unwrap();
+            assert!(view.is_retiring && !view.is_held && !view.is_cut);
+            registry.drained(loser);
+            assert!(may_read(&registry, winner));
+        }
+    }
+}
+
+#[test]
+fn what_waits_goes_out_where_what_was_before_it_went_when_a_peer_is_left() {
+    let mut registry = registry(SMALL);
+    let loser = opened(&mut registry, Direction::Inbound, LARGE);
+    let winner = opened(&mut registry, Direction::Outbound, LARGE);
+    assert_eq!(registry.leave(&LARGE, now()), [winner, loser]);
+    assert_eq!(registry.message_writer(&LARGE), Some(loser));
+    assert_eq!(registry.leave(&LARGE, now()), []);
+}
+
+#[test]
+fn a_loser_waits_for_the_end_of_a_winner_that_is_left() {
+    for (own, other, wins) in [
+        (SMALL, LARGE, Direction::Outbound),
+        (LARGE, SMALL, Direction::Inbound),
+    ] {
+        for is_entered_before in [false, true] {
+            let mut registry = registry(own);
+            let winner = entered(&mut registry, wins, other);
+            let loser = match wins {
+                Direction::Outbound => registry.arrive(None).0,
+                Direction::Inbound => registry.dial().unwrap(),
+            };
+            if is_entered_before {
+                assert_eq!(registry.enter(loser, other, 1), Entrance::Granted);
+            }
+            registry.open(winner, now()).unwrap();
+            registry.leave(&other, now());
+            if is_entered_before {
+                assert_eq!(registry.open(loser, now()), Err(Duplicate));
+            } else {
+                assert_eq!(registry.enter(loser, other, 1), Entrance::Wait);
+                registry.close(winner, now());
+                assert_eq!(registry.enter(loser, other, 1), Entrance::Granted);
+                assert!(registry.open(loser, now()).unwrap().is_new);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_never_go_back_to_the_loser() {
+    let mut registry = registry(SMALL);
+    let winner = opened(&mut registry, Direction::Outbound, LARGE);
+    let loser = opened(&mut registry, Direction::Inbound, LARGE);
+    assert_eq!(registry.message_writer(&LARGE), Some(winner));
+    registry.parted(winner, Parting::Leaves, now());
+    assert_eq!(registry.writer(&LARGE), Some(winner));
+    assert!(!registry.is_open(&LARGE), "nor do new ones");
+    assert!(!registry.view(loser).unwrap().is_retiring);
 }
 
 #[test]
@@ -217,7 +303,7 @@ fn messages_never_move_from_a_connection_that_is_lost() {
     let winner = opened(&mut registry, Direction::Outbound, LARGE);
     registry.retire(loser, now());
     assert_eq!(registry.message_writer(&LARGE), None, "not released");
-    assert_eq!(registry.close(loser).cut, [winner]);
+    assert_eq!(registry.close(loser, now()).cut, [winner]);
     assert_eq!(registry.message_writer(&LARGE), None, "to be cut");
 }
 
@@ -229,7 +315,7 @@ fn a_handshake_that_is_lost_after_the_answer_ends_what_waits_for_it_in_any_sessi
     registry.answered(lost);
     registry.retire(first, now());
     let second = opened(&mut registry, Direction::Outbound, LARGE);
-    assert_eq!(registry.close(lost).cut, [first, second]);
+    assert_eq!(registry.close(lost, now()).cut, [first, second]);
     assert!(!may_read(&registry, first) && !may_read(&registry, second));
 }
 
@@ -239,7 +325,7 @@ fn what_is_lost_ends_the_crossing_connection_of_a_session_after_it() {
     let lost = opened(&mut registry, Direction::Inbound, LARGE);
     registry.retire(lost, now());
     let crossing = opened(&mut registry, Direction::Outbound, LARGE);
-    assert_eq!(registry.close(lost).cut, [crossing]);
+    assert_eq!(registry.close(lost, now()).cut, [crossing]);
 }
 
 #[test]
@@ -263,13 +349,13 @@ fn places_are_limited_and_given_back() {
         .collect();
     let key = registry.arrive(None).0;
     assert_eq!(registry.enter(key, id(13), 1), Entrance::Full);
-    registry.close(keys[0]);
+    registry.close(keys[0], now());
     assert_eq!(registry.enter(key, id(13), 1), Entrance::Granted);
     let dials = [registry.dial().unwrap(), registry.dial().unwrap()];
     assert_eq!(registry.dial(), None);
     for key in keys.into_iter().chain(dials).chain([key]) {
-        registry.close(key);
-        registry.close(key);
+        registry.close(key, now());
+        registry.close(key, now());
     }
     assert_eq!(registry.occupancy(), Occupancy::default());
     assert!(registry.places.addresses.is_empty());
@@ -287,6 +373,6 @@ fn one_address_has_a_share_of_the_places() {
     assert_eq!(come(&mut registry, 11, "one").1, Entrance::Granted);
     assert_eq!(come(&mut registry, 12, "one").1, Entrance::Full);
     assert_eq!(come(&mut registry, 13, "other").1, Entrance::Granted);
-    registry.close(first);
+    registry.close(first, now());
     assert_eq!(come(&mut registry, 14, "one").1, Entrance::Granted);
 }

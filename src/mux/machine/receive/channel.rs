@@ -259,14 +259,21 @@ impl Machine {
             return;
         };
         let receiving = &mut slot.receiving;
-        if receiving.parts.len() + payload.len() > self.config.max_message_size as usize {
-            let reason = "a message is larger than max_message_size";
+        let max = self.config.max_message_size;
+        let most = receiving.max_message(max);
+        if receiving.parts.len() + payload.len() > most as usize {
+            let reason = if most < max {
+                "a first message is larger than it may be"
+            } else {
+                "a message is larger than max_message_size"
+            };
             self.reset_here(key, Code::TOO_LARGE, reason);
             return;
         }
         let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         if ends {
             self.statistics.messages_received += 1;
+            receiving.messages = receiving.messages.saturating_add(1);
             if receiving.parts.is_empty() {
                 receiving.inbox.push(payload, backing);
             } else {

@@ -103,6 +103,47 @@ fn a_message_too_large_resets_its_channel_and_nothing_else() {
 }
 
 #[test]
+fn the_first_messages_of_a_channel_may_be_limited_and_later_ones_are_not() {
+    for (length, comes) in [(4096, true), (4097, false)] {
+        let mut pair = Pair::introduced(Config::default());
+        let (here, there) = pair.channel();
+        pair.send(here, message(10, 1));
+        pair.run_until_quiet();
+        pair.machine_and_key(there, |machine, key| machine.limit_first(key, 2, 4096));
+        pair.send(here, message(length, 2));
+        pair.send(here, message(100_000, 3));
+        pair.run_until_quiet();
+        let all = [10, 4096, 100_000];
+        assert_eq!(pair.lengths(there), all[..if comes { 3 } else { 1 }]);
+        pair.assert_running();
+        pair.tear_down();
+    }
+}
+
+#[test]
+fn of_a_first_message_no_more_is_kept_than_it_may_have() {
+    for is_limited_late in [false, true] {
+        let mut alone = Alone::introduced(Config::default());
+        let key = alone.accepted(1);
+        if !is_limited_late {
+            alone.machine.limit_first(key, 1, 4096);
+        }
+        alone.hears_data(1, 0, &[0; 4096]);
+        alone.machine.limit_first(key, 1, 4096);
+        assert_eq!(alone.says(), [""; 0], "it may end here");
+        assert_eq!(alone.machine.slots[key].receiving.parts.len(), 4096);
+        if is_limited_late {
+            alone.machine.limit_first(key, 1, 4095);
+        } else {
+            alone.hears_data(1, 0, &[0]);
+        }
+        let said = alone.says();
+        assert!(said.iter().any(|frame| frame.contains("Reset")), "{said:?}");
+        assert_eq!(alone.machine.slots[key].receiving.parts.len(), 0);
+    }
+}
+
+#[test]
 fn a_large_message_goes_through_the_smallest_window() {
     for latency in [0, 30] {
         let config = Config::default().window(64 * 1024).max_window(64 * 1024);

@@ -115,6 +115,30 @@ fn without_a_hello_sixteen_may_be_opened_and_the_seventeenth_waits() {
 }
 
 #[test]
+fn of_an_end_that_holds_its_places_sixteen_may_be_opened_until_it_grants_them() {
+    let mut pair = Pair::new();
+    pair.machine(THERE).hold_places();
+    pair.run_until_quiet();
+    for _ in 0..16 {
+        pair.open(HERE);
+    }
+    assert!(pair.try_open(HERE, Priority::Normal).is_none());
+    pair.run_until_quiet();
+    assert!(pair.try_open(HERE, Priority::Normal).is_none());
+    pair.ends[HERE].signals.places = false;
+    pair.machine(THERE).grant_places();
+    pair.run_until_quiet();
+    assert!(pair.ends[HERE].signals.places, "whoever waits is woken");
+    for _ in 16..128 {
+        pair.open(HERE);
+    }
+    assert!(pair.try_open(HERE, Priority::Normal).is_none());
+    pair.run_until_quiet();
+    pair.assert_running();
+    pair.tear_down();
+}
+
+#[test]
 fn a_message_sent_before_the_hello_arrives_with_its_channel() {
     let mut pair = Pair::new();
     let here = pair.open(HERE);

@@ -339,7 +339,7 @@ impl Pair {
         }
     }
 
-    fn machine_and_key<T>(
+    pub(super) fn machine_and_key<T>(
         &mut self,
         handle: Handle,
         act: impl FnOnce(&mut Machine, usize) -> T,

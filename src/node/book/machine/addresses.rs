@@ -120,6 +120,25 @@ impl Addresses {
             .is_some_and(|entry| entry.place == Place::Kept)
     }
 
+    /// The addresses in a place.
+    pub(super) fn in_place(&self, place: Place) -> &[usize] {
+        let keys = match place {
+            Place::Kept => Some(&self.kept),
+            Place::New(bucket) => self.new.get(bucket),
+            Place::Tried(bucket) => self.tried.get(bucket),
+        };
+        keys.map_or(&[], Vec::as_slice)
+    }
+
+    /// How many places there are of the same kind.
+    pub(super) fn buckets(&self, place: Place) -> usize {
+        match place {
+            Place::Kept => 1,
+            Place::New(_) => self.new.len(),
+            Place::Tried(_) => self.tried.len(),
+        }
+    }
+
     /// The tried addresses to dial to see whether they still answer.
     pub(super) fn checks(&self) -> impl Iterator<Item = usize> {
         self.checks.iter().copied()

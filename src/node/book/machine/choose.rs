@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::RngExt as _;
@@ -10,35 +9,29 @@ use crate::node::book::location::Group;
 use crate::runtime::Instant;
 use crate::transport::Endpoint;
 
+/// The bucket of that number.
+type Kind = fn(usize) -> Place;
+
 impl Book {
     /// Whom to dial to have one more outbound peer: of a group that there is none of, if possible.
     pub(super) fn choose_outbound(&mut self, now: Instant) -> Option<Arc<Endpoint>> {
-        let ready = self.ready(now);
+        let may_dial = |(_, entry): (usize, &Entry)| self.may_dial(entry, now);
+        if !self.addresses.iter().any(may_dial) {
+            return None;
+        }
         let taken = self.outbound_groups();
-        let is_fresh = |key: &usize| {
-            let entry = self.addresses.entry(*key);
-            entry.is_some_and(|entry| !taken.contains(&entry.location.group))
-        };
-        let fresh: Vec<usize> = ready.iter().copied().filter(is_fresh).collect();
-        let key = match self.pick(&fresh) {
-            Some(key) => key,
-            None => self.pick(&ready)?,
-        };
-        self.endpoint(key)
+        let is_fresh = |entry: &Entry| !taken.contains(&entry.location.group);
+        let key = self
+            .pick(now, is_fresh)
+            .or_else(|| self.pick(now, |_| true));
+        self.endpoint(key?)
     }
 
     /// Where to look whether somebody answers: where another address would be, or a new one.
     pub(super) fn choose_feeler(&mut self, now: Instant) -> Option<Arc<Endpoint>> {
-        let ready = self.ready(now);
-        let check = self.addresses.checks().find(|key| ready.contains(key));
-        let key = check.or_else(|| {
-            let is_new = |key: &usize| {
-                let entry = self.addresses.entry(*key);
-                entry.is_some_and(|entry| matches!(entry.place, Place::New(_)))
-            };
-            let new: Vec<usize> = ready.iter().copied().filter(is_new).collect();
-            self.pick(&new)
-        });
+        let is_ready = |key: &usize| self.is_ready(*key, now, |_| true);
+        let check = self.addresses.checks().find(is_ready);
+        let key = check.or_else(|| self.pick_of(Place::New, now, |_| true));
         self.endpoint(key?)
     }
 
@@ -58,12 +51,9 @@ impl Book {
             .min()
     }
 
-    fn ready(&self, now: Instant) -> Vec<usize> {
-        self.addresses
-            .iter()
-            .filter(|(_, entry)| self.may_dial(entry, now))
-            .map(|(key, _)| key)
-            .collect()
+    fn is_ready(&self, key: usize, now: Instant, suits: impl Fn(&Entry) -> bool) -> bool {
+        let entry = self.addresses.entry(key);
+        entry.is_some_and(|entry| self.may_dial(entry, now) && suits(entry))
     }
 
     fn may_dial(&self, entry: &Entry, now: Instant) -> bool {
@@ -86,31 +76,44 @@ impl Book {
             .collect()
     }
 
-    /// One of them: a kept one first; otherwise tried or new, then of the bucket, then the better
-    /// of two. Who has filled a bucket is no likelier to be picked than who has one address.
-    fn pick(&mut self, keys: &[usize]) -> Option<usize> {
-        let (mut kept, mut new, mut tried) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        for &key in keys {
-            match self.addresses.entry(key)?.place {
-                Place::Kept => kept.push(key),
-                Place::New(bucket) => new.entry(bucket).or_insert_with(Vec::new).push(key),
-                Place::Tried(bucket) => tried.entry(bucket).or_insert_with(Vec::new).push(key),
-            }
-        }
+    /// One that may be dialled: a kept one first; otherwise tried or new, then of the bucket, then the
+    /// better of two. Who has filled a bucket is no likelier to be picked than who has one address.
+    fn pick(&mut self, now: Instant, suits: impl Fn(&Entry) -> bool + Copy) -> Option<usize> {
+        let kept = self.addresses.in_place(Place::Kept).iter().copied();
+        let kept: Vec<usize> = kept.filter(|key| self.is_ready(*key, now, suits)).collect();
         if !kept.is_empty() {
             return one_of(&mut self.random, kept.into_iter());
         }
-        let use_new = tried.is_empty() || !new.is_empty() && self.random.random();
-        let buckets = if use_new { new } else { tried };
-        let bucket = one_of(&mut self.random, buckets.into_values())?;
-        let one = one_of(&mut self.random, bucket.iter().copied())?;
-        let other = one_of(&mut self.random, bucket.iter().copied())?;
-        let failures = |key| self.addresses.entry(key).map(|entry| entry.failures);
-        Some(if failures(other) < failures(one) {
-            other
-        } else {
-            one
-        })
+        let mut kinds: [Kind; 2] = [Place::New, Place::Tried];
+        if self.random.random() {
+            kinds.reverse();
+        }
+        let mut kinds = kinds.into_iter();
+        kinds.find_map(|kind| self.pick_of(kind, now, suits))
+    }
+
+    /// The same of one kind. It looks into one bucket after another, and seldom into many.
+    fn pick_of(
+        &mut self,
+        kind: Kind,
+        now: Instant,
+        suits: impl Fn(&Entry) -> bool + Copy,
+    ) -> Option<usize> {
+        let mut buckets: Vec<usize> = (0..self.addresses.buckets(kind(0))).collect();
+        while !buckets.is_empty() {
+            let bucket = buckets.swap_remove(self.random.random_range(0..buckets.len()));
+            let keys = self.addresses.in_place(kind(bucket)).iter().copied();
+            let ready: Vec<usize> = keys.filter(|key| self.is_ready(*key, now, suits)).collect();
+            if ready.is_empty() {
+                continue;
+            }
+            let one = one_of(&mut self.random, ready.iter().copied())?;
+            let other = one_of(&mut self.random, ready.iter().copied())?;
+            let failures = |key| self.addresses.entry(key).map(|entry| entry.failures);
+            let is_better = failures(other) < failures(one);
+            return Some(if is_better { other } else { one });
+        }
+        None
     }
 
     fn endpoint(&self, key: usize) -> Option<Arc<Endpoint>> {

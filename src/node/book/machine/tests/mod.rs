@@ -4,6 +4,7 @@ mod flood;
 mod full_book;
 mod networks;
 mod shunning;
+mod speed;
 mod telling;
 mod world;
 
