@@ -21,6 +21,15 @@ use sessionwire::rpc::{
 use sessionwire::transport::TransportConfig;
 use sessionwire::{Config, Listener, Router};
 
+const HELP: &str = "\
+usage: ticker serve URL...
+       ticker watch URL...
+
+  serve   publishes the prices of bread and coffee at all URLs, until it is killed
+  watch   prints them from one of the URLs, and from the next one when that is lost
+
+  URL     such as tcp://127.0.0.1:9000, ws://127.0.0.1:9001/prices or unix:///tmp/prices";
+
 /// What things cost, in cents.
 enum Prices {}
 
@@ -63,7 +72,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     match arguments.split_first() {
         Some((verb, urls)) if verb == "serve" && !urls.is_empty() => serve(urls).await,
         Some((verb, urls)) if verb == "watch" && !urls.is_empty() => watch(urls).await,
-        _ => Err("usage: ticker serve URL... | ticker watch URL...".into()),
+        Some((help, _)) if help == "--help" || help == "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => Err(HELP.into()),
     }
 }
 

@@ -70,7 +70,7 @@ impl Code {
 impl fmt::Display for Code {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match *self {
-            Self::NONE => "none",
+            Self::NONE => "no error",
             Self::CANCELLED => "cancelled",
             Self::UNKNOWN_PROTOCOL => "unknown protocol",
             Self::REFUSED => "refused",

@@ -18,7 +18,8 @@ pub enum NodeEvent<A: App> {
     Snapshot(Vec<Peer<A>>),
     /// A peer is connected.
     Up(Peer<A>),
-    /// A peer is no longer connected.
+    /// A peer is no longer connected. Why, [`closed`](crate::Connection::closed) of the
+    /// [`connection`](Peer::connection) of the peer that came [`Up`](Self::Up) tells.
     Down(PeerId),
     /// So many events were missed.
     Lagged(u64),

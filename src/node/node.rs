@@ -150,6 +150,8 @@ impl<A: App> Node<A> {
     /// If the two are connected already, that peer is the answer, provided that it was `expected` or was
     /// dialed at the same endpoint; else the error is [`Reason::Duplicate`](super::Reason::Duplicate).
     ///
+    /// The other node may count this one among its peers only a moment later than this answers.
+    ///
     /// # Errors
     ///
     /// Why it was not reached, or did not want to be a peer, or was not wanted.
@@ -328,6 +330,9 @@ impl<A: App> Node<A> {
 
     /// Says goodbye to a peer: what waits is sent, what comes is still received, for as long as
     /// [`NodeConfig::drain_timeout`]. Answers whether it was connected.
+    ///
+    /// It may come back, and where this node [discovers](NodeConfig::discover), be dialed again: to keep it
+    /// away, report how it [`misbehaved`](Self::misbehaved), or refuse it in [`App::admit`].
     pub fn disconnect(&self, id: &PeerId) -> bool {
         self.shared.disconnect(id)
     }

@@ -134,7 +134,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::Network => "another network",
+            Self::Network => "another network: the names in `NetworkId` differ",
             Self::SelfDial => "it is this node itself",
             Self::IdentityClash => "two nodes have the same id: change one of them",
             Self::Identity => "the id was not proved",
@@ -142,7 +142,7 @@ impl fmt::Display for Reason {
             Self::Banned => "banned",
             Self::Version => "no common version of the application's protocol",
             Self::Full => "no room for another peer",
-            Self::Duplicate => "connected already",
+            Self::Duplicate => "a node of this id is connected already",
             Self::Stopping => "the node is shutting down",
             Self::Feeler => "it only wanted to know whether anybody is there",
             Self::Undecodable => "the application's hello cannot be decoded",

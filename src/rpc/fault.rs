@@ -154,7 +154,9 @@ impl fmt::Display for FaultKind {
         let text = match self {
             Self::Refused => "the service refused",
             Self::UnknownTopic => "the service has no such topic",
-            Self::Undecodable => "the service could not decode what it was asked",
+            Self::Undecodable => {
+                "the service could not decode what it was asked, do both ends have the same types?"
+            }
             Self::Unencodable => "the service's answer could not be encoded",
             Self::DeadlinePassed => "the time was up before the service had an answer",
             Self::Busy => "the service is busy, try later",

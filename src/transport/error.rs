@@ -118,7 +118,9 @@ pub enum TransportError {
     },
 
     /// The connection broke during the handshake.
-    #[error("the connection broke during the {protocol} handshake: {cause}")]
+    #[error(
+        "the connection broke during the {protocol} handshake: {cause}; does the other end speak {protocol}?"
+    )]
     HandshakeBroken {
         /// Which handshake.
         protocol: &'static str,

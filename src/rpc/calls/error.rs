@@ -29,7 +29,11 @@ pub enum CallError {
     #[error("the call was sent and its answer lost, whether it was run is unknown: {0}")]
     Unknown(Loss),
     /// The time for the call was up; the service has been told.
-    #[error("the time for the call was up {}", if *sent { "before it was answered" } else { "before it was sent: was the link up?" })]
+    #[error("the time for the call was up {}", if *sent {
+        "before it was answered, whether it was run is unknown; `CallOptions::deadline` gives it longer"
+    } else {
+        "before it was sent: was the link up? `Link::state` says why not"
+    })]
     DeadlinePassed {
         /// Whether it was sent: the service did not run it if not.
         sent: bool,
@@ -57,7 +61,9 @@ pub enum CallError {
     #[error("the request could not be encoded: {0}")]
     Unencodable(CodecError),
     /// The answer could not be decoded: do both ends have the same types? The call was run.
-    #[error("the answer could not be decoded: {0}")]
+    #[error(
+        "the call was run, and its answer could not be decoded: do both ends have the same types? {0}"
+    )]
     Undecodable(CodecError),
 }
 

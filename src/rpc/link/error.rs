@@ -42,7 +42,9 @@ pub enum DialError {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The attempt took too long.
-    #[error("no connection within {after:?}; check the network, or raise `attempt_timeout`")]
+    #[error(
+        "no connection within {after:?}; check the network and that the other end speaks this transport, or raise `attempt_timeout`"
+    )]
     TimedOut {
         /// The limit that passed.
         after: Duration,

@@ -19,7 +19,7 @@ pub enum LinkState {
     Up {
         /// Which one of the link's connections this is, from 1.
         epoch: u64,
-        /// The connection.
+        /// The connection, whose [`info`](Connection::info) tells which endpoint it goes to.
         connection: Connection,
     },
     /// It waits before it tries again.

@@ -21,7 +21,9 @@ pub enum SubscribeError {
     #[error("the service closed the feed at once{}", .0.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default())]
     Closed(Option<Fault>),
     /// The service did not answer in time, or there was no connection: trying again is safe.
-    #[error("no answer to the subscription within {0:?}: was the link up?")]
+    #[error(
+        "no answer to the subscription within {0:?}: was the link up (`Link::state` says why not), and does the other end serve?"
+    )]
     DeadlinePassed(Duration),
     /// The client has as many subscriptions on the wire as it may: drop some, or raise
     /// [`ClientConfig::subscriptions`](super::super::ClientConfig::subscriptions).

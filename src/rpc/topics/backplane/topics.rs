@@ -19,7 +19,8 @@ use crate::runtime::{self, SharedRuntime};
 /// The feeds of a service that runs in several processes, by topic: what is published in one of them comes to
 /// the subscribers of all. A handle that can be cloned.
 ///
-/// Its feeds show what the backplane has; publish here, not on them.
+/// A service answers [`open`](Self::open) in its [`follow`](crate::rpc::Service::follow), once it has checked
+/// that there is such a topic. Its feeds show what the backplane has; publish here, not on them.
 ///
 /// ```
 /// # futures::executor::block_on(async {
