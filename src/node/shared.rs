@@ -243,7 +243,8 @@ impl<A: App> Shared<A> {
             self.departure.notify(usize::MAX);
         }
         for peer in &aftermath.gone {
-            items::with(self, |inventory| inventory.gone(peer));
+            let now = self.runtime.now();
+            items::with(self, |inventory| inventory.gone(peer, now));
         }
         if aftermath.is_booked {
             self.stocked.notify(usize::MAX);

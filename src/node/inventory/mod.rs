@@ -155,7 +155,7 @@ impl Inventory {
     }
 
     /// A peer is no longer connected.
-    pub(crate) fn gone(&mut self, peer: &PeerId) {
+    pub(crate) fn gone(&mut self, peer: &PeerId, now: Instant) {
         self.peers.remove(peer);
         let mut concerned = Vec::new();
         for (item, wanted) in &mut self.wanted {
@@ -169,7 +169,7 @@ impl Inventory {
             }
         }
         for item in concerned {
-            self.pass_on(item, peer);
+            self.pass_on(item, peer, now);
         }
     }
 
@@ -220,7 +220,7 @@ impl Inventory {
     }
 
     /// Makes room for a peer with so many places: one of whoever has the most is given up, if that one
-    /// has more even so. If somebody is asked for it, the answer is still taken.
+    /// has more even so.
     fn make_room(&mut self, share: usize, now: Instant) -> bool {
         let most = self.peers.values().max_by_key(|source| source.share());
         let loudest = most.filter(|source| source.share() > share.saturating_add(1));
@@ -228,11 +228,7 @@ impl Inventory {
         let Some(item) = item.copied() else {
             return false;
         };
-        if let Some(wanted) = self.give_up(&item)
-            && !wanted.asked.is_empty()
-        {
-            self.given_up.add(item, wanted.asked, now);
-        }
+        self.displace(item, now);
         true
     }
 
@@ -274,7 +270,7 @@ impl Inventory {
     }
 
     /// A peer has gone: the turn passes to the next that has the item, its place to whose turn it is.
-    fn pass_on(&mut self, item: ItemId, gone: &PeerId) {
+    fn pass_on(&mut self, item: ItemId, gone: &PeerId, now: Instant) {
         let has_turn = |wanted: &Wanted| wanted.turn.is_some();
         if !self.wanted.get(&item).is_some_and(has_turn) {
             self.next_source(item);
@@ -294,9 +290,16 @@ impl Inventory {
                     None => heir.busy.insert(item),
                 };
             }
-            _ => {
-                self.give_up(&item);
-            }
+            _ => self.displace(item, now),
+        }
+    }
+
+    /// There is no place for the item: if somebody is asked for it, the answer is still taken.
+    fn displace(&mut self, item: ItemId, now: Instant) {
+        if let Some(wanted) = self.give_up(&item)
+            && !wanted.asked.is_empty()
+        {
+            self.given_up.add(item, wanted.asked, now);
         }
     }
 
