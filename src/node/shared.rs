@@ -146,6 +146,11 @@ impl<A: App> Shared<A> {
         self.lock().peers.get(id).cloned()
     }
 
+    /// The peer, if it is not about to leave.
+    pub(super) fn lasting_peer(&self, id: &PeerId) -> Option<Peer<A>> {
+        self.peer(id).filter(Peer::is_connected)
+    }
+
     pub(super) fn peers(&self) -> Vec<Peer<A>> {
         self.lock().peers.values().cloned().collect()
     }
