@@ -380,6 +380,29 @@ fn events_can_be_observed() {
 }
 
 #[test]
+fn a_panic_of_an_observers_filter_costs_that_observer_alone() {
+    let stage = Stage::default();
+    let (mut one, other) = (stage.node(1), stage.node(2));
+    let options = || ObserveConfig::default().channel(Channel::Bounded(8));
+    let mut observe = |options| match poll_once(one.observe(options)) {
+        std::task::Poll::Ready(observed) => observed.expect("a channel"),
+        std::task::Poll::Pending => panic!("waits"),
+    };
+    let _faulty = observe(options().filter(|_: &PeerChange| panic!("on purpose")));
+    let mut observed = observe(options());
+    stage.connect(&other, &one);
+    other.disconnect(&id(1));
+    stage.advance(SECOND);
+    assert_eq!(one.occupancy(), Occupancy::default());
+    let mut next = || match poll_once(futures::StreamExt::next(&mut observed)) {
+        std::task::Poll::Ready(change) => change,
+        std::task::Poll::Pending => None,
+    };
+    assert_eq!(next(), Some(PeerChange::Up(id(2))));
+    assert_eq!(next(), Some(PeerChange::Down(id(2))));
+}
+
+#[test]
 fn everything_else_goes_on_over_the_same_connection() {
     async fn double(
         mut channel: sessionwire::Channel<u64, u64>,
