@@ -78,6 +78,7 @@ impl<A: App> Shared<A> {
             nonces: Nonces::default(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
+            parting: BTreeMap::new(),
             pending: BTreeMap::new(),
             listening: Vec::new(),
             feeds: Vec::new(),
