@@ -7,6 +7,7 @@
 mod entry;
 mod item;
 mod seen;
+mod shares;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -219,19 +220,6 @@ impl Inventory {
         self.next_source(item);
     }
 
-    /// Makes room for a peer with so many places: one of whoever has the most is given up, if that one
-    /// has more even so.
-    fn make_room(&mut self, share: usize, now: Instant) -> bool {
-        let most = self.peers.values().max_by_key(|source| source.share());
-        let loudest = most.filter(|source| source.share() > share.saturating_add(1));
-        let item = loudest.and_then(|source| source.spare.first().or_else(|| source.busy.first()));
-        let Some(item) = item.copied() else {
-            return false;
-        };
-        self.displace(item, now);
-        true
-    }
-
     /// Gives the turn to the next that has the item.
     fn next_source(&mut self, item: ItemId) {
         let Some(wanted) = self.wanted.get_mut(&item) else {
@@ -291,15 +279,6 @@ impl Inventory {
                 };
             }
             _ => self.displace(item, now),
-        }
-    }
-
-    /// There is no place for the item: if somebody is asked for it, the answer is still taken.
-    fn displace(&mut self, item: ItemId, now: Instant) {
-        if let Some(wanted) = self.give_up(&item)
-            && !wanted.asked.is_empty()
-        {
-            self.given_up.add(item, wanted.asked, now);
         }
     }
 

@@ -207,6 +207,23 @@ fn whoever_answers_late_is_believed_though_others_have_gone_or_told_of_the_item_
 }
 
 #[test]
+fn what_gives_way_is_kept_if_somebody_else_has_it_who_has_fewer_places() {
+    let (mut inventory, now) = (inventory(), Instant::now());
+    let share = |inventory: &Inventory, peer| inventory.peers[&peer].share();
+    let [liar, another] = [8, 9].map(|number| PeerId::new([number; 32]));
+    inventory.announced(liar, &items(0..1000), now);
+    inventory.announced(another, &items(1000..1500), now);
+    inventory.announced(ONE, &items(0..2), now);
+    inventory.announced(TWO, &items(2000..2700), now);
+    check(&inventory);
+    assert_eq!(inventory.wanted.len(), 1500);
+    assert_eq!((share(&inventory, ONE), share(&inventory, TWO)), (2, 499));
+    inventory.gone(&liar, now);
+    inventory.gone(&another, now);
+    assert_eq!(asked(&mut inventory, now), [(ONE, 2), (TWO, 499)]);
+}
+
+#[test]
 fn peers_that_name_what_they_do_not_have_keep_nobody_out() {
     let (mut inventory, mut now) = (inventory(), Instant::now());
     let liars: Vec<PeerId> = (10..26).map(|number| PeerId::new([number; 32])).collect();
