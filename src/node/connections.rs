@@ -194,15 +194,33 @@ impl<A: App> Shared<A> {
         });
     }
 
+    /// A connection goes on without its place, until all on it is sent.
+    pub(super) fn part(&self, key: Key, connection: Connection) {
+        self.lock().parting.insert(key, connection);
+    }
+
+    /// A connection that went on without its place has ended.
+    pub(super) fn parted_from(&self, key: Key) {
+        self.change(|state, aftermath| {
+            aftermath.connections.extend(state.parting.remove(&key));
+            aftermath.departed = true;
+        });
+    }
+
     /// Cuts all connections.
     pub(super) fn cut_all(&self) {
-        let links: Vec<_> = self.lock().links.values().cloned().collect();
-        for link in links {
-            link.cut(Code::SHUTDOWN, "the node is shutting down");
+        let connections: Vec<_> = {
+            let state = self.lock();
+            let linked = state.links.values().map(|link| &link.connection);
+            linked.chain(state.parting.values()).cloned().collect()
+        };
+        for connection in connections {
+            connection.close(Code::SHUTDOWN, "the node is shutting down");
         }
     }
 
     pub(super) fn has_connections(&self) -> bool {
-        !self.lock().registry.keys().is_empty()
+        let state = self.lock();
+        !state.registry.keys().is_empty() || !state.parting.is_empty()
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn dial<A: App>(
     approach.dialed = Some(endpoint.clone());
     let reaching = transport::connect(endpoint, &shared.config.transport);
     let reached = reach(shared, reaching, approach).await;
-    let reached = or_known(shared, endpoint, reached);
+    let reached = or_known(shared, endpoint, expected, reached);
     tell(shared, endpoint, &reached);
     match reached? {
         Reached::New(peer) | Reached::Known(peer) => Ok(peer),
@@ -155,6 +155,7 @@ async fn dial_for_the_book<A: App>(shared: &Arc<Shared<A>>, endpoint: &Endpoint,
 fn or_known<A: App>(
     shared: &Shared<A>,
     endpoint: &Endpoint,
+    expected: Option<PeerId>,
     reached: Result<Reached<A>, DialError>,
 ) -> Result<Reached<A>, DialError> {
     let is_duplicate = matches!(
@@ -166,7 +167,8 @@ fn or_known<A: App>(
         return reached;
     }
     let id = shared.lock().book.dialed_at(endpoint);
-    let known = id.and_then(|id| shared.peer(&id));
+    let id = id.filter(|id| expected.is_none_or(|expected| expected == *id));
+    let known = id.and_then(|id| shared.lasting_peer(&id));
     known.map_or(reached, |peer| Ok(Reached::Known(peer)))
 }
 

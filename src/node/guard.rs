@@ -10,3 +10,22 @@ pub(super) fn guarded<T>(act: impl FnOnce() -> T) -> Option<T> {
     }
     result
 }
+
+/// A value of the application, that a task drops if it ends before it is handed on.
+pub(super) struct Guarded<T>(Option<T>);
+
+impl<T> Guarded<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    pub(super) fn take(&mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        guarded(|| drop(self.0.take()));
+    }
+}

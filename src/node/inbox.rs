@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use event_listener::{Event, listener};
 use futures_util::future::select;
 
+use super::guard::Guarded;
 use super::outbox::Limits;
 
 /// One queue for all peers, in which each has a share of its own.
@@ -64,7 +65,7 @@ impl<T> Inbox<T> {
     ///
     /// A cancelled `put` has put nothing.
     pub(super) async fn put(&self, value: T, size: usize, share: &Arc<Share>) {
-        let mut value = Some(value);
+        let mut value = Guarded::new(value);
         loop {
             listener!(share.room => own);
             listener!(self.room => all);
@@ -109,7 +110,7 @@ impl<T> Inbox<T> {
         self.arrival.notify(usize::MAX);
     }
 
-    fn try_put(&self, value: &mut Option<T>, size: usize, share: &Arc<Share>) -> bool {
+    fn try_put(&self, value: &mut Guarded<T>, size: usize, share: &Arc<Share>) -> bool {
         let mut state = self.lock();
         if !self.most.have_room(state.queue.len(), state.bytes, size) {
             state.was_full = true;

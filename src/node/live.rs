@@ -18,7 +18,7 @@ use super::link::Link;
 use super::message::{self, Notice};
 use super::node::Received;
 use super::peer::count;
-use super::registry::Parting;
+use super::registry::{Key, Parting};
 use super::run::{Seat, farewell};
 use super::shared::Shared;
 use crate::codec;
@@ -53,14 +53,38 @@ pub(super) async fn live<A: App>(
         select(pin!(work), pin!(overdue(&shared, &link))).await,
         Either::Left(_)
     );
-    drop(seat);
     if in_time {
+        let leaving = Leaving::new(seat, &link);
         farewell(&shared, link.connection.clone()).await;
+        drop(leaving);
     } else {
+        drop(seat);
         link.cut(Code::TIMED_OUT, "the connection was to end, and did not");
     }
     // It may be the last that has what the peer said.
     guarded(|| drop(link));
+}
+
+/// A connection whose place is given back, and on which something may wait to be sent.
+struct Leaving<A: App> {
+    shared: Arc<Shared<A>>,
+    key: Key,
+}
+
+impl<A: App> Leaving<A> {
+    fn new(seat: Seat<A>, link: &Link<A>) -> Self {
+        let shared = Arc::clone(&seat.shared);
+        shared.part(link.key, link.connection.clone());
+        drop(seat);
+        let key = link.key;
+        Self { shared, key }
+    }
+}
+
+impl<A: App> Drop for Leaving<A> {
+    fn drop(&mut self) {
+        self.shared.parted_from(self.key);
+    }
 }
 
 /// Serves what the application offers beside its messages.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use futures_sink::Sink;
 use pharos::{ObserveConfig, PharErr, Pharos};
 
+use super::guard::guarded;
 use super::identity::PeerId;
 
 /// A change among the peers of a node, as [`pharos`](crate::transport::pharos) tells it.
@@ -49,9 +50,8 @@ impl Observers {
         drop(state);
         all.retain_mut(Observer::is_heard);
         for change in told() {
-            for observer in &mut all {
-                observer.tell(change.clone());
-            }
+            // Its filter is the application's.
+            all.retain_mut(|observer| guarded(|| observer.tell(change.clone())).is_some());
         }
         let mut state = self.lock();
         all.append(&mut state.all);

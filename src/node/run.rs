@@ -126,7 +126,7 @@ pub(super) async fn reach<A: App>(
     reaching: impl Future<Output = Result<Established, TransportError>>,
     approach: Approach,
 ) -> Result<Reached<A>, DialError> {
-    if let Some(peer) = approach.expected.and_then(|id| shared.peer(&id)) {
+    if let Some(peer) = approach.expected.and_then(|id| shared.lasting_peer(&id)) {
         return Ok(Reached::Known(peer));
     }
     let seat = Seat {
@@ -160,7 +160,7 @@ pub(super) async fn reach<A: App>(
     match shaken? {
         Shaken::Open { link, .. } => Ok(Reached::Known(link.peer.clone())),
         Shaken::Felt(id) => Ok(Reached::Felt(id)),
-        Shaken::Duplicate(id) => match shared.peer(&id) {
+        Shaken::Duplicate(id) => match shared.lasting_peer(&id) {
             Some(peer) => Ok(Reached::Known(peer)),
             None => Err(HandshakeError::Refused(Rejection::new(Reason::Duplicate)).into()),
         },

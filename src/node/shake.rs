@@ -8,7 +8,7 @@ use event_listener::listener;
 
 use super::app::{App, Direction, Introduction};
 use super::error::HandshakeError;
-use super::guard::guarded;
+use super::guard::{Guarded, guarded};
 use super::handshake::{Failure, Handshake, Hello, LONGEST, Message, Step};
 use super::identity::PeerId;
 use super::link::Link;
@@ -124,7 +124,7 @@ pub(super) async fn shake<A: App>(
                 }
                 let examination = examine(shared, key, connection, direction, hello, version);
                 match examination.await {
-                    Ok(introduction) => examined = Some(introduction),
+                    Ok(introduction) => examined = Some(Guarded::new(introduction)),
                     Err(rejection) => return refuse(node, rejection, Some(id)).await,
                 }
                 let (answer, opens) = handshake.accept();
@@ -146,7 +146,8 @@ pub(super) async fn shake<A: App>(
                 return Err(HandshakeError::Malformed);
             }
         };
-        let introduction = examined.take().ok_or(HandshakeError::Malformed)?;
+        let introduction = examined.as_mut().and_then(Guarded::take);
+        let introduction = introduction.ok_or(HandshakeError::Malformed)?;
         let id = introduction.id;
         let Ok(link) = shared.open(key, introduction, connection, approach.dialed.as_ref()) else {
             let rejection = Rejection::new(Reason::Duplicate);

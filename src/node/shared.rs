@@ -78,6 +78,7 @@ impl<A: App> Shared<A> {
             nonces: Nonces::default(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
+            parting: BTreeMap::new(),
             pending: BTreeMap::new(),
             listening: Vec::new(),
             feeds: Vec::new(),
@@ -144,6 +145,11 @@ impl<A: App> Shared<A> {
 
     pub(super) fn peer(&self, id: &PeerId) -> Option<Peer<A>> {
         self.lock().peers.get(id).cloned()
+    }
+
+    /// The peer, if it is not about to leave.
+    pub(super) fn lasting_peer(&self, id: &PeerId) -> Option<Peer<A>> {
+        self.peer(id).filter(Peer::is_connected)
     }
 
     pub(super) fn peers(&self) -> Vec<Peer<A>> {
@@ -243,7 +249,8 @@ impl<A: App> Shared<A> {
             self.departure.notify(usize::MAX);
         }
         for peer in &aftermath.gone {
-            items::with(self, |inventory| inventory.gone(peer));
+            let now = self.runtime.now();
+            items::with(self, |inventory| inventory.gone(peer, now));
         }
         if aftermath.is_booked {
             self.stocked.notify(usize::MAX);

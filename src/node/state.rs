@@ -26,6 +26,8 @@ pub(super) struct State<A: App> {
     /// Those whose handshake is over.
     pub(super) links: BTreeMap<Key, Arc<Link<A>>>,
     pub(super) peers: BTreeMap<PeerId, Peer<A>>,
+    /// Those that have given back their places, and end when all on them is sent.
+    pub(super) parting: BTreeMap<Key, Connection>,
     /// The handshakes of those who came.
     pub(super) pending: BTreeMap<Key, AbortHandle>,
     pub(super) listening: Vec<(Endpoint, AbortHandle)>,

@@ -199,6 +199,27 @@ fn a_panic_when_what_a_peer_said_is_dropped_costs_nobody_else() {
     }
 }
 
+#[test]
+fn a_panic_when_what_came_is_dropped_unused_costs_nobody_else() {
+    let stage = Stage::default();
+    let one = shaky(&stage, 1, 0, None);
+    // It has said who it is, and then does not want the other.
+    let picky = shaky(&stage, 2, NOT_DROPPED, Some(Fault::Admit));
+    assert!(dial(&stage, &picky, &one).is_err());
+    assert_eq!(one.occupancy(), Occupancy::default());
+    // Its message waits for room when it is cut off.
+    let fourth = shaky(&stage, 4, 0, None);
+    dial(&stage, &fourth, &one).expect("a peer");
+    for number in (0..64).map(|_| 1).chain([NOT_DROPPED]) {
+        let sent = fourth.broadcast(&brittle(number), &Select::All);
+        assert_eq!(sent.expect("to encode").queued, 1);
+        stage.clock.run_until_stalled();
+    }
+    assert!(one.misbehaved(&id(4), 100).is_some());
+    stage.advance(6 * SECOND);
+    assert!(one.peer(&id(4)).is_none());
+}
+
 /// Calls its node when what it said is dropped.
 struct Clinging;
 

@@ -20,6 +20,7 @@ mod support;
 mod application;
 mod bans;
 mod crowd;
+mod dials;
 mod discovery;
 mod duplicates;
 mod handshakes;

@@ -380,6 +380,56 @@ fn events_can_be_observed() {
 }
 
 #[test]
+fn a_panic_of_an_observers_filter_costs_that_observer_alone() {
+    let stage = Stage::default();
+    let (mut one, other) = (stage.node(1), stage.node(2));
+    let options = || ObserveConfig::default().channel(Channel::Bounded(8));
+    let mut observe = |options| match poll_once(one.observe(options)) {
+        std::task::Poll::Ready(observed) => observed.expect("a channel"),
+        std::task::Poll::Pending => panic!("waits"),
+    };
+    let _faulty = observe(options().filter(|_: &PeerChange| panic!("on purpose")));
+    let mut observed = observe(options());
+    stage.connect(&other, &one);
+    other.disconnect(&id(1));
+    stage.advance(SECOND);
+    assert_eq!(one.occupancy(), Occupancy::default());
+    let mut next = || match poll_once(futures::StreamExt::next(&mut observed)) {
+        std::task::Poll::Ready(change) => change,
+        std::task::Poll::Pending => None,
+    };
+    assert_eq!(next(), Some(PeerChange::Up(id(2))));
+    assert_eq!(next(), Some(PeerChange::Down(id(2))));
+}
+
+#[test]
+fn a_shutdown_is_not_over_while_something_waits_to_be_sent() {
+    for (drain, reads) in [(30, true), (1, false)] {
+        let stage = Stage::default();
+        let (one, other) = (stage.node(1), stage.node(2));
+        let peer = stage.connect(&one, &other);
+        for _ in 0..8 {
+            let large = Say::Bytes(vec![7; 100_000]);
+            let sent = one.broadcast(&large, &Select::All).expect("to encode");
+            assert_eq!(sent.queued, 1);
+        }
+        let stopping = one.clone();
+        let stopped = stage.task(async move { stopping.shutdown(drain * SECOND).await });
+        assert!(stopped.output().is_none(), "the other has room for some");
+        for _ in 0..if reads { 8 } else { 0 } {
+            assert!(poll_once(other.recv()).is_ready(), "it has come");
+            stage.clock.run_until_stalled();
+        }
+        if !reads {
+            stage.advance(drain * SECOND);
+        }
+        assert!(stopped.output().is_some(), "all is read, or it is cut off");
+        stage.clock.run_until_stalled();
+        assert!(poll_once(peer.connection().closed()).is_ready());
+    }
+}
+
+#[test]
 fn everything_else_goes_on_over_the_same_connection() {
     async fn double(
         mut channel: sessionwire::Channel<u64, u64>,

@@ -7,6 +7,7 @@
 mod entry;
 mod item;
 mod seen;
+mod shares;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -155,7 +156,7 @@ impl Inventory {
     }
 
     /// A peer is no longer connected.
-    pub(crate) fn gone(&mut self, peer: &PeerId) {
+    pub(crate) fn gone(&mut self, peer: &PeerId, now: Instant) {
         self.peers.remove(peer);
         let mut concerned = Vec::new();
         for (item, wanted) in &mut self.wanted {
@@ -169,7 +170,7 @@ impl Inventory {
             }
         }
         for item in concerned {
-            self.pass_on(item, peer);
+            self.pass_on(item, peer, now);
         }
     }
 
@@ -219,23 +220,6 @@ impl Inventory {
         self.next_source(item);
     }
 
-    /// Makes room for a peer with so many places: one of whoever has the most is given up, if that one
-    /// has more even so. If somebody is asked for it, the answer is still taken.
-    fn make_room(&mut self, share: usize, now: Instant) -> bool {
-        let most = self.peers.values().max_by_key(|source| source.share());
-        let loudest = most.filter(|source| source.share() > share.saturating_add(1));
-        let item = loudest.and_then(|source| source.spare.first().or_else(|| source.busy.first()));
-        let Some(item) = item.copied() else {
-            return false;
-        };
-        if let Some(wanted) = self.give_up(&item)
-            && !wanted.asked.is_empty()
-        {
-            self.given_up.add(item, wanted.asked, now);
-        }
-        true
-    }
-
     /// Gives the turn to the next that has the item.
     fn next_source(&mut self, item: ItemId) {
         let Some(wanted) = self.wanted.get_mut(&item) else {
@@ -274,7 +258,7 @@ impl Inventory {
     }
 
     /// A peer has gone: the turn passes to the next that has the item, its place to whose turn it is.
-    fn pass_on(&mut self, item: ItemId, gone: &PeerId) {
+    fn pass_on(&mut self, item: ItemId, gone: &PeerId, now: Instant) {
         let has_turn = |wanted: &Wanted| wanted.turn.is_some();
         if !self.wanted.get(&item).is_some_and(has_turn) {
             self.next_source(item);
@@ -294,9 +278,7 @@ impl Inventory {
                     None => heir.busy.insert(item),
                 };
             }
-            _ => {
-                self.give_up(&item);
-            }
+            _ => self.displace(item, now),
         }
     }
 

@@ -5,6 +5,9 @@ use super::ItemId;
 use crate::node::identity::PeerId;
 use crate::runtime::Instant;
 
+/// The most peers that are known to owe an item that was seen before.
+const MOST_OWING: usize = 64;
+
 /// Items that need not be asked for, for some time.
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -32,10 +35,15 @@ impl Seen {
         }
     }
 
-    /// Remembers an item; of too many, the oldest is forgotten.
-    pub(super) fn add(&mut self, item: ItemId, owed: Vec<PeerId>, now: Instant) {
+    /// Remembers an item; of too many, the oldest is forgotten. Whoever owed it before owes it still.
+    pub(super) fn add(&mut self, item: ItemId, mut owed: Vec<PeerId>, now: Instant) {
         self.forget(now);
         let until = super::later(now, self.memory);
+        if let Some(before) = self.items.get_mut(&item) {
+            before.owed.retain(|peer| !owed.contains(peer));
+            owed.append(&mut before.owed);
+            owed.truncate(MOST_OWING);
+        }
         let entry = Entry { until, owed };
         if self.items.insert(item, entry).is_none() {
             self.order.push_back((until, item));

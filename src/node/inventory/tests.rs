@@ -101,9 +101,9 @@ fn a_peer_that_is_gone_or_has_it_no_more_gives_the_turn_to_the_next() {
     assert_eq!(asked(&mut inventory, now), [], "nobody asked it");
     inventory.missing(ONE, &items(0..1));
     assert_eq!(asked(&mut inventory, now), [(TWO, 1)]);
-    inventory.gone(&ONE);
+    inventory.gone(&ONE, now);
     assert_eq!(asked(&mut inventory, now), [(TWO, 1)]);
-    inventory.gone(&TWO);
+    inventory.gone(&TWO, now);
     assert_eq!(asked(&mut inventory, now + SECOND), []);
     inventory.announced(ONE, &items(0..1), now + SECOND);
     assert_eq!(asked(&mut inventory, now + SECOND), [(ONE, 1)], "again");
@@ -130,7 +130,7 @@ fn what_one_peer_names_leaves_room_for_others() {
     assert_eq!(inventory.wanted.len(), 1000);
     inventory.announced(TWO, &items(2000..2500), now);
     assert_eq!(inventory.wanted.len(), 1500);
-    inventory.gone(&ONE);
+    inventory.gone(&ONE, now);
     assert_eq!(inventory.wanted.len(), 500, "what nobody has is given up");
     let later = now + 61 * SECOND;
     inventory.missing(TWO, &items(2000..2500));
@@ -182,6 +182,48 @@ fn what_gave_way_though_it_was_asked_for_is_taken_if_it_comes() {
 }
 
 #[test]
+fn whoever_answers_late_is_believed_though_others_have_gone_or_told_of_the_item_since() {
+    let (mut inventory, now) = (inventory(), Instant::now());
+    // Who named the item first goes, and who has it too has no place left for it.
+    inventory.announced(TWO, &items(0..1), now);
+    inventory.announced(ONE, &items(0..1), now);
+    assert_eq!(asked(&mut inventory, now), [(TWO, 1)]);
+    inventory.missing(TWO, &items(0..1));
+    assert_eq!(asked(&mut inventory, now), [(ONE, 1)]);
+    inventory.announced(ONE, &items(100..1100), now);
+    inventory.gone(&TWO, now);
+    check(&inventory);
+    assert_eq!(inventory.arrived(ONE, &item(0), now), Arrival::Fresh);
+    // One is slow, the other sends the item, and it is told of here, for others.
+    let (mut inventory, later) = (self::inventory(), now + 10 * SECOND);
+    inventory.announced(ONE, &items(0..1), now);
+    inventory.announced(TWO, &items(0..1), now);
+    asked(&mut inventory, now);
+    assert_eq!(asked(&mut inventory, later), [(TWO, 1)]);
+    assert_eq!(inventory.arrived(TWO, &item(0), later), Arrival::Fresh);
+    inventory.have(&items(0..1), later);
+    assert_eq!(inventory.arrived(ONE, &item(0), later), Arrival::Duplicate);
+    assert_eq!(inventory.arrived(ONE, &item(0), later), Arrival::Unasked);
+}
+
+#[test]
+fn what_gives_way_is_kept_if_somebody_else_has_it_who_has_fewer_places() {
+    let (mut inventory, now) = (inventory(), Instant::now());
+    let share = |inventory: &Inventory, peer| inventory.peers[&peer].share();
+    let [liar, another] = [8, 9].map(|number| PeerId::new([number; 32]));
+    inventory.announced(liar, &items(0..1000), now);
+    inventory.announced(another, &items(1000..1500), now);
+    inventory.announced(ONE, &items(0..2), now);
+    inventory.announced(TWO, &items(2000..2700), now);
+    check(&inventory);
+    assert_eq!(inventory.wanted.len(), 1500);
+    assert_eq!((share(&inventory, ONE), share(&inventory, TWO)), (2, 499));
+    inventory.gone(&liar, now);
+    inventory.gone(&another, now);
+    assert_eq!(asked(&mut inventory, now), [(ONE, 2), (TWO, 499)]);
+}
+
+#[test]
 fn peers_that_name_what_they_do_not_have_keep_nobody_out() {
     let (mut inventory, mut now) = (inventory(), Instant::now());
     let liars: Vec<PeerId> = (10..26).map(|number| PeerId::new([number; 32])).collect();
@@ -201,7 +243,7 @@ fn peers_that_name_what_they_do_not_have_keep_nobody_out() {
     }
     assert_eq!(inventory.wanted.len(), 1499);
     for liar in &liars {
-        inventory.gone(liar);
+        inventory.gone(liar, now);
     }
     assert!(inventory.wanted.is_empty(), "none of it is left");
 }
@@ -245,7 +287,7 @@ fn the_accounts_are_right_after_anything() {
                 5 => {
                     inventory.poll(now);
                 }
-                _ if random.random_bool(0.1) => inventory.gone(&peer),
+                _ if random.random_bool(0.1) => inventory.gone(&peer, now),
                 _ => now += SECOND * random.random_range(0..4),
             }
             check(&inventory);
