@@ -2,8 +2,9 @@ use thiserror::Error;
 
 use crate::codec::CodecError;
 use crate::mux::{ChannelError, ConnectionError, OpenError, SendError};
+use crate::node::book::SaveError;
 use crate::node::{DialError, NodeError};
-use crate::rpc::{CallError, LinkError, PublishError, SubscribeError};
+use crate::rpc::{BackplaneError, CallError, LinkError, PublishError, SubscribeError};
 use crate::session::SessionError;
 use crate::transport::TransportError;
 
@@ -46,12 +47,18 @@ pub enum Error {
     /// An item was not published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// A backplane cannot be used.
+    #[error(transparent)]
+    Backplane(#[from] BackplaneError),
     /// A node was not reached.
     #[error(transparent)]
     Dial(#[from] DialError),
     /// A message to a peer was not sent.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// A node's addresses were not saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
 }
 
 impl From<SendError> for Error {
@@ -68,7 +75,7 @@ mod tests {
     use super::*;
     use crate::mux::Violation;
     use crate::node::HandshakeError;
-    use crate::rpc::{self, BackplaneError, Fault, Loss};
+    use crate::rpc::{self, Fault, Loss};
 
     /// Logs and terminals mostly get the text of the outermost error alone; and who prints the sources
     /// too is not told anything twice.

@@ -15,6 +15,7 @@ use super::message::Notice;
 use super::outbox::{self, Outbox};
 use super::peer::Peer;
 use super::registry::{Duplicate, Entrance, Key, Parting};
+use super::rejection::Reason;
 use super::shared::Shared;
 use crate::mux::{Code, Connection};
 use crate::transport::Endpoint;
@@ -101,7 +102,7 @@ impl<A: App> Shared<A> {
         introduction: Introduction<A::Hello>,
         connection: &Connection,
         dialed: Option<&Endpoint>,
-    ) -> Result<Arc<Link<A>>, Duplicate> {
+    ) -> Result<Arc<Link<A>>, Reason> {
         let now = self.runtime.now();
         let id = introduction.id;
         let limits = outbox::Limits {
@@ -112,9 +113,10 @@ impl<A: App> Shared<A> {
         let fresh = Peer::new(introduction, Outbox::new(limits), connection.clone());
         let opened = self.change(|state, aftermath| {
             if state.stopped {
-                return Err(Duplicate);
+                return Err(Reason::Stopping);
             }
-            let opened = state.registry.open(key, now)?;
+            let opened = state.registry.open(key, now);
+            let opened = opened.map_err(|Duplicate| Reason::Duplicate)?;
             if opened.ended.is_some() {
                 state.down(&id, now, aftermath);
             }

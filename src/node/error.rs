@@ -3,7 +3,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::identity::PeerId;
-use super::rejection::Rejection;
+use super::rejection::{Reason, Rejection};
 use crate::codec::CodecError;
 use crate::mux::{ChannelError, ConnectionError, OpenError};
 use crate::transport::TransportError;
@@ -23,7 +23,7 @@ pub enum DialError {
     },
     /// It was reached, and the handshake came to nothing.
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    Handshake(HandshakeError),
     /// As many peers are dialed as may be: disconnect one, or raise the limit.
     #[error("{most} peers are dialed already, which is `outbound`")]
     Full {
@@ -33,6 +33,17 @@ pub enum DialError {
     /// This node has been shut down.
     #[error("the node has been shut down")]
     Stopped,
+}
+
+impl From<HandshakeError> for DialError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Refused(refused) if *refused.reason() == Reason::Stopping => {
+                Self::Stopped
+            }
+            error => Self::Handshake(error),
+        }
+    }
 }
 
 /// Why two nodes did not become peers.

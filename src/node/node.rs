@@ -265,7 +265,7 @@ impl<A: App> Node<A> {
     ///
     /// # Errors
     ///
-    /// [`NodeError::NotConnected`], or that the message cannot be encoded.
+    /// [`NodeError::NotConnected`], that the node has been shut down, or that the message cannot be encoded.
     ///
     /// # Cancel safety
     ///
@@ -275,12 +275,9 @@ impl<A: App> Node<A> {
         to: &PeerId,
         message: &A::Message,
     ) -> impl Future<Output = Result<(), NodeError>> + MaybeSend + use<A> {
-        let (peer, id) = (self.shared.peer(to), *to);
+        let peer = self.shared.peer(to).ok_or_else(|| self.shared.absence(*to));
         let (encoded, class) = (self.encode(message, None), A::class(message));
-        async move {
-            let peer = peer.ok_or(NodeError::NotConnected(id))?;
-            peer.queue(class, encoded?).await
-        }
+        async move { peer?.queue(class, encoded?).await }
     }
 
     /// Sends a message to many peers, without waiting for any: what a slow peer has no room for is

@@ -149,14 +149,15 @@ pub(super) async fn shake<A: App>(
         let introduction = examined.as_mut().and_then(Guarded::take);
         let introduction = introduction.ok_or(HandshakeError::Malformed)?;
         let id = introduction.id;
-        let Ok(link) = shared.open(key, introduction, connection, approach.dialed.as_ref()) else {
-            let rejection = Rejection::new(Reason::Duplicate);
-            if opens.is_some() {
-                return refuse(node, rejection, Some(id)).await;
-            }
+        let opened = shared.open(key, introduction, connection, approach.dialed.as_ref());
+        let link = match opened.map_err(Rejection::new) {
+            Ok(link) => link,
+            Err(rejection) if opens.is_some() => return refuse(node, rejection, Some(id)).await,
             // The dialer takes itself for a peer already, and waits for no rejection.
-            connection.close(Code::REFUSED, &rejection.to_string());
-            return Ok(Shaken::Duplicate(id));
+            Err(rejection) => {
+                connection.close(Code::REFUSED, &rejection.to_string());
+                return refused(rejection, Some(id));
+            }
         };
         if let Some(ack) = opens {
             send(&mut node, ack).await?;
@@ -313,6 +314,11 @@ async fn refuse<A: App>(
 ) -> Result<Shaken<A>, HandshakeError> {
     send(&mut node, Message::Reject(rejection.clone()).encode()).await?;
     node.finish();
+    refused(rejection, id)
+}
+
+/// What a connection has come to that this end does not want.
+fn refused<A: App>(rejection: Rejection, id: Option<PeerId>) -> Result<Shaken<A>, HandshakeError> {
     match (id, rejection.reason()) {
         (Some(id), Reason::Duplicate) => Ok(Shaken::Duplicate(id)),
         (Some(id), Reason::Feeler) => Ok(Shaken::Felt(id)),

@@ -10,6 +10,7 @@ use super::app::{App, Direction};
 use super::book::Book;
 use super::broadcast::Select;
 use super::config::NodeConfig;
+use super::error::NodeError;
 use super::events::Feed;
 use super::guard::guarded;
 use super::handshake::Nonces;
@@ -145,6 +146,15 @@ impl<A: App> Shared<A> {
 
     pub(super) fn peer(&self, id: &PeerId) -> Option<Peer<A>> {
         self.lock().peers.get(id).cloned()
+    }
+
+    /// Why a peer is not there.
+    pub(super) fn absence(&self, id: PeerId) -> NodeError {
+        if self.lock().stopped {
+            NodeError::Stopped
+        } else {
+            NodeError::NotConnected(id)
+        }
     }
 
     /// The peer, if it is not about to leave.

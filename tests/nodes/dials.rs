@@ -1,9 +1,13 @@
-//! What a dial answers that finds somebody there.
+//! What a dial answers that finds somebody there, or is overtaken by the end of a node.
 
-use sessionwire::node::{DialError, HandshakeError, Node, Peer, PeerId, Reason};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use sessionwire::node::{DialError, HandshakeError, Node, NodeError, Peer, PeerId, Reason};
 use sessionwire::transport::Endpoint;
 
-use super::stage::{SECOND, Stage, Talk, id};
+use super::stage::{SECOND, Say, Stage, Talk, id};
 
 fn endpoint(test: &str) -> Endpoint {
     let name = format!("memory://nodes-dials-{test}-{}", std::process::id());
@@ -60,4 +64,47 @@ fn a_peer_that_is_about_to_leave_is_not_answered() {
         }
         stage.advance(SECOND);
     }
+}
+
+/// At any moment of the handshake.
+#[test]
+fn a_node_that_stops_while_it_is_dialed_or_dials_says_so() {
+    for (moment, dialer_stops) in (0..40).flat_map(|moment| [(moment, false), (moment, true)]) {
+        let stage = Stage::default();
+        let (one, other) = (stage.node(1), stage.node(2));
+        let mut random = SmallRng::seed_from_u64(moment);
+        let (here, there, _cable) = stage.cable(&mut random, 20);
+        assert!(other.accept_over(there));
+        let dialing = stage.dial_over(&one, here);
+        stage.advance(Duration::from_millis(5 * moment));
+        let stopping = if dialer_stops { one } else { other };
+        let stopped = stage.task(async move { stopping.shutdown(SECOND).await });
+        stage.advance(60 * SECOND);
+        let stopped = stopped.output().expect("an end");
+        stopped.expect("nothing to save");
+        let said = match dialing.output().expect("an end") {
+            Ok(peer) => {
+                let ended = stage.run(async move { peer.connection().closed().await });
+                ended.to_string()
+            }
+            Err(error) => error.to_string(),
+        };
+        assert!(!said.contains("connected already"), "{moment}: {said}");
+        if dialer_stops && moment == 0 {
+            assert_eq!(said, DialError::Stopped.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_node_that_has_stopped_sends_nothing() {
+    let stage = Stage::default();
+    let (one, other) = (stage.node(1), stage.node(2));
+    stage.connect(&one, &other);
+    let stopping = one.clone();
+    let stopped = stage.task(async move { stopping.shutdown(SECOND).await });
+    stage.advance(SECOND);
+    assert!(stopped.output().is_some());
+    let sent = stage.run(async move { one.send(&id(2), &Say::Data(1)).await });
+    assert!(matches!(sent, Err(NodeError::Stopped)), "{sent:?}");
 }
