@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,6 +16,7 @@ use crate::node::book::BookConfig;
 use crate::node::book::location::{Group, Location};
 use crate::node::book::snapshot::{LARGEST_SNAPSHOT, SnapshotError, damaged, seal, unseal};
 use crate::runtime::Instant;
+use crate::transport::Endpoint;
 
 /// What is saved of a book. Times are how long ago or how long yet, for clocks change.
 #[derive(Serialize, Deserialize)]
@@ -41,8 +44,17 @@ impl Book {
     ///
     /// That an address is kept is not saved: the user [keeps](Self::keep) it again.
     pub fn snapshot(&self, now: Instant) -> Vec<u8> {
+        let connected: HashSet<&Arc<Endpoint>> = self
+            .peers
+            .values()
+            .filter_map(|peer| peer.dialed.as_ref())
+            .collect();
         let addresses = self.addresses.iter().map(|(_, entry)| {
-            let ago = |up| now.saturating_duration_since(up).as_secs();
+            let is_up = connected.contains(&entry.endpoint);
+            let ago = |up| {
+                now.saturating_duration_since(if is_up { now } else { up })
+                    .as_secs()
+            };
             SavedAddress {
                 endpoint: entry.endpoint.to_string(),
                 source: entry.source.clone(),

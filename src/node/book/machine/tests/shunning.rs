@@ -100,3 +100,23 @@ fn a_ban_outlives_the_process() {
     assert!(left >= 3540 * SECOND && left <= 3541 * SECOND, "{left:?}");
     assert!(restored.is_address_banned(&address(1), now).is_some());
 }
+
+#[test]
+fn an_address_is_saved_as_up_for_as_long_as_its_peer_is_connected() {
+    let start = Instant::now();
+    let saved_after = |is_connected: bool| {
+        let mut book = book(BookConfig::default(), start);
+        dialed(&mut book, 1, &address(1), start);
+        if !is_connected {
+            book.disconnected(&peer(1), start);
+        }
+        let later = start + 3600 * SECOND;
+        let saved = book.snapshot(later);
+        let restored = super::Book::restore(BookConfig::default(), [8; 32], &saved, later);
+        let restored = restored.unwrap();
+        let entry = restored.addresses.iter().next();
+        entry.and_then(|(_, entry)| entry.last_up).unwrap()
+    };
+    assert_eq!(saved_after(true), start + 3600 * SECOND);
+    assert_eq!(saved_after(false), start);
+}
