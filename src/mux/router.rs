@@ -130,6 +130,7 @@ impl Router {
     pub fn handle(&self, channel: IncomingChannel) -> Option<Task> {
         let Some(handler) = self.find(channel.protocol()) else {
             let reason = format!("no protocol {:?} here", channel.protocol());
+            tracing::debug!(reason, "a channel is refused");
             channel.refuse(Code::UNKNOWN_PROTOCOL, &reason);
             return None;
         };

@@ -15,6 +15,7 @@ use super::serve::{Answer, Outcome, Request, Server, guarded};
 use crate::codec::{self, CodecError, MaxMessageSize};
 use crate::mux::{ChannelError, Code, Connection, Place, RawChannel, RawReceiver, RawSender};
 use crate::rpc::fault::{Fault, FaultKind};
+use crate::rpc::interface::Interface;
 use crate::rpc::service::{Caller, Service};
 use crate::runtime::{Instant, SharedRuntime};
 
@@ -118,7 +119,10 @@ impl<S: Service> Conversation<S> {
     pub(super) fn end(mut self, end: &End) {
         match end {
             End::Over => self.sender.finish(),
-            End::Broken(reason) => self.sender.reset(Code::PROTOCOL_ERROR, reason),
+            End::Broken(reason) => {
+                tracing::debug!(reason, "a client of calls broke the protocol");
+                self.sender.reset(Code::PROTOCOL_ERROR, reason);
+            }
         }
     }
 
@@ -298,6 +302,8 @@ impl<S: Service> Conversation<S> {
         let request = match request {
             Ok(request) => request,
             Err(error) => {
+                let interface = <S::Interface as Interface>::NAME;
+                tracing::debug!(interface, %error, "a request cannot be decoded");
                 let fault = Fault::new(FaultKind::Undecodable, error.to_string());
                 return self.finished.push_back((id, Err(fault)));
             }

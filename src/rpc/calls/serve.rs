@@ -82,7 +82,11 @@ impl<S: Service> Server<S> {
         Box::pin(handled.catch_unwind().map(|result| match result {
             Ok(Ok(response)) => Ok(Answer::Value(response)),
             Ok(Err(fault)) => Err(fault),
-            Err(_) => Err(Fault::new(FaultKind::Panicked, "")),
+            Err(_) => {
+                let interface = <S::Interface as Interface>::NAME;
+                tracing::error!(interface, "the handler of a call panicked");
+                Err(Fault::new(FaultKind::Panicked, ""))
+            }
         }))
     }
 }

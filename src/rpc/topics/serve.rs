@@ -383,7 +383,11 @@ async fn open<S: Service>(
     let deciding = AssertUnwindSafe(deciding).catch_unwind();
     match timeout(&*runtime, time, deciding).await {
         Some(Ok(decision)) => decision,
-        Some(Err(_)) => Err(Fault::new(FaultKind::Panicked, "")),
+        Some(Err(_)) => {
+            let interface = <S::Interface as Interface>::NAME;
+            tracing::error!(interface, "the handler of a subscription panicked");
+            Err(Fault::new(FaultKind::Panicked, ""))
+        }
         None => Err(Fault::new(FaultKind::DeadlinePassed, "")),
     }
 }
