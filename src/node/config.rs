@@ -174,6 +174,9 @@ impl NodeConfig {
 
     /// The peers that may have dialed this node. Default 128; further ones are refused with
     /// [`Reason::Full`](super::Reason::Full), which they are not to be blamed for.
+    ///
+    /// A peer that has left gives its place back at once. Its connection may go on until all on it is
+    /// sent, for `drain_timeout` at most; as many as there are places, of both directions, go on so.
     #[must_use]
     pub fn inbound(mut self, peers: usize) -> Self {
         self.inbound = peers;

@@ -196,9 +196,19 @@ impl<A: App> Shared<A> {
         });
     }
 
-    /// A connection goes on without its place, until all on it is sent.
+    /// A connection goes on without its place, until all on it is sent. There are as many of them as places
+    /// at most: the oldest gives way.
     pub(super) fn part(&self, key: Key, connection: Connection) {
-        self.lock().parting.insert(key, connection);
+        let most = self.config.inbound.saturating_add(self.config.outbound);
+        let oldest = {
+            let mut state = self.lock();
+            state.parting.insert(key, connection);
+            let is_over = state.parting.len() > most;
+            is_over.then(|| state.parting.pop_first()).flatten()
+        };
+        if let Some((_, oldest)) = oldest {
+            oldest.close(Code::TIMED_OUT, "others are to end too, and it has not");
+        }
     }
 
     /// A connection that went on without its place has ended.

@@ -430,6 +430,42 @@ fn a_shutdown_is_not_over_while_something_waits_to_be_sent() {
 }
 
 #[test]
+fn as_many_connections_as_there_are_places_may_take_their_time_to_end() {
+    async fn hold(channel: sessionwire::RawChannel) -> Result<(), sessionwire::ChannelError> {
+        let _channel = channel;
+        std::future::pending().await
+    }
+    let stage = Stage::default();
+    let router = Router::new().on_raw("hold/1", hold);
+    let config = NodeConfig::default().inbound(2).outbound(1).router(router);
+    let one = stage.node_with(1, Talk::default(), config);
+    let mut ended: Vec<_> = (2..=6)
+        .map(|number| {
+            let other = stage.node(number);
+            let peer = stage.connect(&other, &one);
+            let opening = peer.connection();
+            let held = stage.run(async move { opening.open_raw("hold/1").await });
+            other.disconnect(&id(1));
+            stage.clock.run_until_stalled();
+            assert_eq!(one.occupancy(), Occupancy::default(), "its place is free");
+            (peer, held)
+        })
+        .collect();
+    stage.clock.run_until_stalled();
+    let still_open = |all: &[(Peer<Talk>, _)]| {
+        let ended = all
+            .iter()
+            .map(|(peer, _)| poll_once(peer.connection().closed()));
+        ended.filter(std::task::Poll::is_pending).count()
+    };
+    assert_eq!(still_open(&ended), 3);
+    ended.drain(..2);
+    assert_eq!(still_open(&ended), 3, "those are the newest");
+    stage.advance(6 * SECOND);
+    assert_eq!(still_open(&ended), 0);
+}
+
+#[test]
 fn everything_else_goes_on_over_the_same_connection() {
     async fn double(
         mut channel: sessionwire::Channel<u64, u64>,
