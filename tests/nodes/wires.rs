@@ -104,8 +104,9 @@ async fn a_rejection_arrives_with_its_reason(world: &World) {
     assert_eq!(*rejected(&old, &at).await.reason(), Reason::Version);
     assert_eq!(*rejected(&picky, &at).await.reason(), Reason::SelfDial);
 
-    let three = world.named("three");
+    let (three, mut events) = (world.named("three"), picky.events());
     three.dial(&at, None).await.expect("a place");
+    up(&mut events, three.id()).await;
     let rejection = rejected(&world.named("four"), &at).await;
     assert_eq!(*rejection.reason(), Reason::Full);
     assert_eq!(rejection.retried_after(), Some(Duration::from_secs(30)));
