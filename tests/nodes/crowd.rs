@@ -303,7 +303,7 @@ async fn over_sockets(wire: Wire, runtime: SharedRuntime) {
         assert!(matches!(events.next().await, Some(NodeEvent::Up(_))));
     }
     proxy.set(Fault::Blackhole(Way::Both));
-    let (mut shed, mut number) = (0, 0);
+    let (mut shed, mut number, mut gone) = (0, 0, Vec::new());
     while shed < 2 {
         let sent = middle.broadcast(&numbered(number), &Select::All);
         let sent = sent.expect("to encode");
@@ -313,14 +313,13 @@ async fn over_sockets(wire: Wire, runtime: SharedRuntime) {
             let received = other.recv().await.expect("the node runs");
             assert_eq!(received.message.number, number);
         }
-        number += 1;
-    }
-    let mut gone = Vec::new();
-    for _ in 0..2 {
-        match events.next().await {
-            Some(NodeEvent::Down(id)) => gone.push(id),
-            other => panic!("{other:?}"),
+        for _ in 0..sent.shed {
+            match events.next().await {
+                Some(NodeEvent::Down(id)) => gone.push(id),
+                other => panic!("{other:?}"),
+            }
         }
+        number += 1;
     }
     gone.sort();
     assert!(gone.into_iter().eq(holes.iter().map(Node::id)));
