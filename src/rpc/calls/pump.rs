@@ -96,6 +96,8 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
             }
             let pause = failures.pause(shared.runtime.now().saturating_duration_since(began));
             if let Some(next) = timeout(&*shared.runtime, pause, watch.changed()).await {
+                // Whoever was silent on the connection is not there any more.
+                shared.with(super::machine::Machine::connected);
                 break next;
             }
         };

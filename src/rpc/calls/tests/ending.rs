@@ -200,3 +200,17 @@ fn calls_to_a_service_that_says_nothing_fail_with_what_was_waited_for() {
     let error = call.output().unwrap().unwrap_err();
     assert!(matches!(error, CallError::DeadlinePassed { sent: false }));
 }
+
+#[test]
+fn when_a_silent_service_is_gone_too_calls_do_not_say_that_there_is_a_connection() {
+    let mut world = World::new();
+    world.connect_to(silent_at_first(&Arc::default()));
+    let options = CallOptions::default().deadline(Duration::from_secs(6));
+    let call = world.ask_with(Ask::Echo(1), options);
+    world.advance(5_000);
+    world.cut();
+    world.advance(1_000);
+    let error = call.output().unwrap().unwrap_err();
+    let is_right = matches!(error, CallError::DeadlinePassed { sent: false });
+    assert!(is_right, "{error}");
+}

@@ -55,7 +55,8 @@ impl Machine {
             match upstream.state {
                 State::Wanted => {
                     upstream.state = State::Asked;
-                    let after = upstream.seen.filter(|_| upstream.resume);
+                    let goes_on = upstream.resume || !upstream.is_begun;
+                    let after = upstream.seen.filter(|_| goes_on);
                     let credit = upstream.credit.as_mut().map(|credit| credit.restart(room));
                     return Some(FromClient::Subscribe {
                         id,

@@ -155,6 +155,7 @@ impl Machine {
             topic,
             resume: options.resume,
             state: State::Wanted,
+            is_begun: false,
             seen: options.after,
             subscribers: BTreeSet::new(),
             sharing: sharing.clone(),

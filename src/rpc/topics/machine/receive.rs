@@ -59,7 +59,8 @@ impl Machine {
         };
         upstream.state = State::Live;
         upstream.seen.get_or_insert(cursor);
-        let why = if upstream.resume {
+        let is_begun = std::mem::replace(&mut upstream.is_begun, true);
+        let why = if upstream.resume || !is_begun {
             GapReason::NotRetained
         } else {
             GapReason::NotResumed
@@ -159,7 +160,8 @@ impl Machine {
             let Some(subscriber) = self.subscribers.get_mut(number) else {
                 continue;
             };
-            if !subscriber.is_accepted {
+            // One that joined others begins behind it; one that is alone may have set its beginning.
+            if !subscriber.is_accepted && upstream.sharing.is_some() {
                 continue;
             }
             let gap = if is_counted {

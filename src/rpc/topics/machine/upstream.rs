@@ -13,6 +13,8 @@ pub(super) struct Upstream {
     pub(super) topic: Bytes,
     pub(super) resume: bool,
     pub(super) state: State,
+    /// A server has accepted it before.
+    pub(super) is_begun: bool,
     /// Everything up to here has come, or is known to be missing.
     pub(super) seen: Option<Cursor>,
     /// By their numbers.

@@ -178,3 +178,41 @@ fn a_cursor_that_was_kept_goes_on_in_another_run_of_the_program() {
     world.run();
     assert_eq!(read(&mut subscription), texts(3..7));
 }
+
+#[test]
+fn what_is_not_there_any_more_behind_a_kept_cursor_is_counted() {
+    let world = World::up(FeedLimits::default().items(2));
+    world.publish(0..1);
+    let cursor = world.feed().cursor();
+    world.publish(1..6);
+    let mut subscription = world.subscribe(SubscribeOptions::default().after(cursor));
+    world.run();
+    let expected = ["Some(3) NotRetained", "4", "5"];
+    assert_eq!(read(&mut subscription), expected);
+}
+
+#[test]
+fn a_kept_cursor_of_another_server_is_a_restart() {
+    let mut world = World::up(FeedLimits::default());
+    world.publish(0..3);
+    let cursor = world.feed().cursor();
+    world.kill();
+    world.boot(FeedLimits::default());
+    world.publish(100..102);
+    world.connect();
+    let mut subscription = world.subscribe(SubscribeOptions::default().after(cursor));
+    world.run();
+    assert_eq!(read(&mut subscription), ["None Restarted", "100", "101"]);
+}
+
+#[test]
+fn a_kept_cursor_counts_for_one_that_does_not_resume() {
+    let world = World::up(FeedLimits::default());
+    world.publish(0..3);
+    let cursor = world.feed().cursor();
+    world.publish(3..6);
+    let options = SubscribeOptions::default().resume(false).after(cursor);
+    let mut subscription = world.subscribe(options);
+    world.run();
+    assert_eq!(read(&mut subscription), texts(3..6));
+}

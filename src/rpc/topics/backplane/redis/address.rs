@@ -96,7 +96,9 @@ impl Address {
 
     fn endpoint(text: &str) -> Result<Self, BackplaneError> {
         let is_local = text.starts_with("unix:") || text.starts_with("memory:");
-        if !is_local && text.contains('@') {
+        // A path may have `@` in it, and what comes behind a `?` may be a password.
+        let secret = if is_local { '?' } else { '@' };
+        if text.contains(secret) {
             return Err(invalid("a login goes into a URL of Redis"));
         }
         let endpoint: Endpoint = text.parse().map_err(|error| problem(&error))?;
@@ -187,6 +189,8 @@ mod tests {
             "http://user:secret@host",
             "redis-sentinel://:secret@host",
             "redis+unix://?pass=secret",
+            "unix:///run/redis.sock?db=1&pass=secret",
+            "unix:/run/redis.sock?pass=secret",
         ];
         for text in all {
             let error = Address::parse(text).expect_err(text);

@@ -115,12 +115,16 @@ pub(super) fn streams(answer: Value) -> Result<Vec<(Bytes, Vec<Entry>)>, Backpla
     streams.collect()
 }
 
-/// Of each entry its id, and the field with what is in it.
-type Told = Vec<(String, (String, Bytes))>;
+/// Of each entry its id, and its fields, each before what is in it: one of ours has one field.
+type Told = Vec<(String, Vec<Bytes>)>;
 
 fn read_entries(told: Told) -> Result<Vec<Entry>, BackplaneError> {
     let entries = told.into_iter();
-    let entries = entries.map(|(id, (_, item))| Ok((named(&id)?, item)));
+    let entries = entries.map(|(id, fields)| {
+        let item = fields.into_iter().nth(1);
+        let item = item.ok_or(BackplaneError::Unexpected("an entry with nothing in it"))?;
+        Ok((named(&id)?, item))
+    });
     entries.collect()
 }
 
@@ -175,6 +179,14 @@ mod tests {
         assert_eq!(streams(answer(&all)).unwrap(), expected);
         assert_eq!(streams(answer("*-1")).unwrap(), []);
         assert_eq!(entries(answer("*0")).unwrap(), []);
+    }
+
+    /// Read again and again, one that is refused would hold up all topics.
+    #[test]
+    fn of_an_entry_with_more_fields_the_first_is_the_item() {
+        let text = "*1 *2 $3 7-1 *4 $1 f $1 a $1 g $1 b";
+        let expected = vec![(Cursor::new(7, 1), Bytes::from_static(b"a"))];
+        assert_eq!(entries(answer(text)).unwrap(), expected);
     }
 
     #[test]

@@ -115,6 +115,24 @@ fn subscriptions_are_asked_in_the_order_of_their_ids_on_every_link() {
 }
 
 #[test]
+fn one_that_is_not_resumed_begins_where_it_was_to_begin() {
+    let mut machine = up();
+    let options = alone().resume(false).after(Cursor::new(ORIGIN, 5));
+    let number = begin(&mut machine, &options);
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(5) None"]);
+    machine.link_up();
+    let again = sent(&mut machine);
+    assert_eq!(again, ["subscribe 1 Some(5) None"], "it was not accepted");
+    machine.receive(accepted(1, 7)).unwrap();
+    machine.receive(item(1, 8)).unwrap();
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 None None"]);
+    machine.receive(accepted(1, 9)).unwrap();
+    let expected = ["Some(2) NotRetained", "8", "Some(1) NotResumed"];
+    assert_eq!(read(&mut machine, number), expected);
+}
+
+#[test]
 fn a_subscription_is_asked_behind_what_it_has_seen() {
     let mut machine = up();
     let number = live(&mut machine, &alone());
