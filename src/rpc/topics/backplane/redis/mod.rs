@@ -39,8 +39,9 @@ use crate::runtime;
 /// It has two connections. Over one of them go the items of this process: what is published while Redis
 /// answers goes to it together, as soon as it has answered. Over the other one all topics are followed.
 /// Either is made again when it is lost. What was published meanwhile comes then, as far as the stream
-/// keeps it. Should Redis lose its data, or the newest of it, other numbers begin: subscribers are told by
-/// a gap, `Restarted`.
+/// keeps it. Should Redis lose its data, other numbers begin: subscribers are told by a gap, `Restarted`. The
+/// same holds if it loses only the newest of it, unless others are published before this process looks
+/// again: then those have the numbers of the lost ones, and subscribers miss them without being told.
 ///
 /// # Order, and lost connections
 ///
