@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::codec::CodecError;
 use crate::mux::{ChannelError, Code};
 use crate::rpc::fault::{Fault, FaultKind};
-use crate::rpc::link::LinkError;
+use crate::rpc::link::{DialError, LinkError};
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Error)]
@@ -32,11 +32,20 @@ pub enum CallError {
     #[error("the time for the call was up {}", if *sent {
         "before it was answered, whether it was run is unknown; `CallOptions::deadline` gives it longer"
     } else {
-        "before it was sent: was the link up? `Link::state` says why not"
+        "before it was sent: more calls are made than are answered"
     })]
     DeadlinePassed {
         /// Whether it was sent: the service did not run it if not.
         sent: bool,
+    },
+    /// The time for the call was up before it was sent: there was no connection. It was not run.
+    #[error(
+        "the time for the call was up before it was sent: there is no connection{}",
+        crate::rpc::link::because(why.as_ref())
+    )]
+    NoConnection {
+        /// What the last attempt to make one failed of, or how the last one ended, if either is known.
+        why: Option<DialError>,
     },
     /// The time for the call was up before it was sent: there is a connection, and the service did not
     /// say on it that it takes calls. It was not run.
@@ -74,6 +83,7 @@ impl CallError {
             Self::NotSent(_)
             | Self::NotServed { .. }
             | Self::DeadlinePassed { sent: false }
+            | Self::NoConnection { .. }
             | Self::NoWelcome
             | Self::TooLarge { .. }
             | Self::Unencodable(_) => true,

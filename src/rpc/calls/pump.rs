@@ -63,7 +63,8 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
         let connection = match state {
             LinkState::Up { connection, .. } => connection,
             LinkState::Down(error) => return shared.with(|machine| machine.down(&error)),
-            LinkState::Connecting { .. } | LinkState::Waiting { .. } => {
+            LinkState::Connecting { why, .. } | LinkState::Waiting { why, .. } => {
+                shared.with(|machine| machine.away(why));
                 state = watch.changed().await;
                 continue;
             }
@@ -81,23 +82,16 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
                     shared.with(|machine| machine.not_served(*code, reason));
                     false
                 }
-                End::Silent => {
-                    shared.with(super::machine::Machine::greeted);
-                    true
-                }
-                End::Retired => {
-                    shared.with(super::machine::Machine::connected);
-                    false
-                }
+                End::Silent => true,
+                End::Retired => false,
             };
             if !again {
                 drop(connection);
                 break watch.changed().await;
             }
+            shared.with(super::machine::Machine::connected);
             let pause = failures.pause(shared.runtime.now().saturating_duration_since(began));
             if let Some(next) = timeout(&*shared.runtime, pause, watch.changed()).await {
-                // Whoever was silent on the connection is not there any more.
-                shared.with(super::machine::Machine::connected);
                 break next;
             }
         };
@@ -147,7 +141,6 @@ async fn converse(shared: &Shared, connection: &Connection, protocol: &str, clie
     if let Err(error) = channel.send(hello.freeze()).await {
         return ended(error.error);
     }
-    shared.with(super::machine::Machine::greeted);
     let mut welcomed_by = Some(shared.welcome_deadline());
     let (sender, receiver) = channel.split();
     let mut conversation = Conversation {

@@ -19,7 +19,7 @@ pub enum LinkError {
     Ended(ConnectionError),
     /// No connection could be made, and it tries no more: because another attempt could not mend it, or
     /// [`max_attempts`](super::LinkConfig::max_attempts) were made.
-    #[error("no connection could be made in {attempts} attempts, the last failed: {last}")]
+    #[error("attempt {attempts} to make a connection failed, and no other is made: {last}")]
     Unreachable {
         /// How often it was tried since the last connection that was stable.
         attempts: u32,
@@ -98,4 +98,9 @@ fn is_connection_fatal(error: &ConnectionError) -> bool {
                 ..
             }
     )
+}
+
+/// The words about it at the end of a message.
+pub(in crate::rpc) fn because(why: Option<&DialError>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
 }

@@ -19,6 +19,7 @@ use futures_util::future::select;
 pub use self::config::LinkConfig;
 use self::dialer::Endpoints;
 pub use self::dialer::{Attempt, Dialer};
+pub(super) use self::error::because;
 pub use self::error::{DialError, LinkError};
 pub use self::events::LinkEvent;
 use self::events::Observers;
@@ -127,7 +128,7 @@ impl Link {
         runtime: SharedRuntime,
         fraction: fn() -> f64,
     ) -> Self {
-        let (link, publisher) = Self::new(LinkState::Connecting { attempt: 1 }, runtime.clone());
+        let (link, publisher) = Self::new(LinkState::CONNECTING, runtime.clone());
         let drain_timeout = config.drain_timeout;
         let redial = Redial {
             dialer,
@@ -261,7 +262,7 @@ impl Link {
     /// A link whose states are set by hand.
     #[cfg(test)]
     pub(super) fn by_hand(runtime: SharedRuntime) -> (Self, ByHand) {
-        let (link, publisher) = Self::new(LinkState::Connecting { attempt: 1 }, runtime);
+        let (link, publisher) = Self::new(LinkState::CONNECTING, runtime);
         let watched = publisher.watched;
         (link, ByHand { watched })
     }

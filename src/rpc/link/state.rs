@@ -1,8 +1,9 @@
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
 
-use super::error::{DialError, LinkError};
+use super::error::{DialError, LinkError, because};
 use crate::mux::Connection;
 use crate::runtime::Instant;
 
@@ -14,6 +15,8 @@ pub enum LinkState {
     Connecting {
         /// Which attempt this is since the last connection that was stable, from 1.
         attempt: u32,
+        /// Why it has none, as in [`Waiting`](Self::Waiting).
+        why: Option<DialError>,
     },
     /// It has a connection.
     Up {
@@ -34,6 +37,33 @@ pub enum LinkState {
     },
     /// It is down for good.
     Down(LinkError),
+}
+
+impl LinkState {
+    /// What every link that dials does first.
+    pub(in crate::rpc) const CONNECTING: Self = Self::Connecting {
+        attempt: 1,
+        why: None,
+    };
+}
+
+/// For logs and for people: what it does, and why it is not up.
+impl fmt::Display for LinkState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self {
+            Self::Connecting { attempt, why } => {
+                write!(formatter, "connecting, attempt {attempt}")?;
+                why
+            }
+            Self::Waiting { attempt, why, .. } => {
+                write!(formatter, "waiting before attempt {attempt}")?;
+                why
+            }
+            Self::Up { epoch, .. } => return write!(formatter, "up, connection {epoch}"),
+            Self::Down(error) => return write!(formatter, "down: {error}"),
+        };
+        formatter.write_str(&because(why.as_ref()))
+    }
 }
 
 /// A state to watch, by level: whoever looks late sees the newest.

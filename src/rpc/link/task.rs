@@ -25,9 +25,13 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    fn dialing(&self, attempt: Attempt) {
+    fn dialing(&self, attempt: Attempt, why: Option<DialError>) {
         let number = attempt.number;
-        self.watched.set(LinkState::Connecting { attempt: number });
+        let state = LinkState::Connecting {
+            attempt: number,
+            why,
+        };
+        self.watched.set(state);
         self.observers.tell(&LinkEvent::Dialing(attempt));
     }
 
@@ -162,8 +166,8 @@ impl<D: Dialer> Redial<D> {
         let mut why = None;
         let mut epoch = 0_u64;
         loop {
-            self.pause(planned, why).await;
-            let next = match self.dial(planned.attempt).await {
+            self.pause(planned, why.as_ref()).await;
+            let next = match self.dial(planned.attempt, why).await {
                 Ok(connection) => {
                     epoch = epoch.saturating_add(1);
                     self.hold(epoch, connection, &mut backoff).await
@@ -177,16 +181,20 @@ impl<D: Dialer> Redial<D> {
         }
     }
 
-    async fn pause(&self, planned: Planned, why: Option<DialError>) {
+    async fn pause(&self, planned: Planned, why: Option<&DialError>) {
         if planned.at > self.runtime.now() {
-            self.publisher.waiting(planned, why);
+            self.publisher.waiting(planned, why.cloned());
             self.runtime.sleep_until(planned.at).await;
         }
     }
 
     /// Makes one attempt: a connection counts when the peer has introduced itself.
-    async fn dial(&self, attempt: Attempt) -> Result<Connection, DialError> {
-        self.publisher.dialing(attempt);
+    async fn dial(
+        &self,
+        attempt: Attempt,
+        why: Option<DialError>,
+    ) -> Result<Connection, DialError> {
+        self.publisher.dialing(attempt, why);
         let after = self.config.attempt_timeout;
         let dialling = async {
             let connection = self.dialer.dial(attempt).await?;

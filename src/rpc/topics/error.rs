@@ -8,7 +8,7 @@ use super::event::EndReason;
 use crate::codec::CodecError;
 use crate::mux::Code;
 use crate::rpc::fault::Fault;
-use crate::rpc::link::LinkError;
+use crate::rpc::link::{DialError, LinkError};
 
 /// Why there is no subscription.
 #[derive(Debug, Clone, Error)]
@@ -20,11 +20,22 @@ pub enum SubscribeError {
     /// The service closed the feed at once.
     #[error("the service closed the feed at once{}", .0.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default())]
     Closed(Option<Fault>),
-    /// The service did not answer in time, or there was no connection: trying again is safe.
+    /// The service did not answer in time: trying again is safe.
     #[error(
-        "no answer to the subscription within {0:?}: was the link up (`Link::state` says why not), and does the other end serve?"
+        "no answer to the subscription within {0:?}: there is a connection, does the other end serve?"
     )]
     DeadlinePassed(Duration),
+    /// There was no connection in time: trying again is safe.
+    #[error(
+        "no answer to the subscription within {within:?}: there is no connection{}",
+        crate::rpc::link::because(why.as_ref())
+    )]
+    NoConnection {
+        /// The deadline of the subscription.
+        within: Duration,
+        /// What the last attempt to make one failed of, or how the last one ended, if either is known.
+        why: Option<DialError>,
+    },
     /// The client has as many subscriptions on the wire as it may: drop some, or raise
     /// [`ClientConfig::subscriptions`](super::super::ClientConfig::subscriptions).
     #[error("{limit} subscriptions are open already, `ClientConfig::subscriptions` allows no more")]

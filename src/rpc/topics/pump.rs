@@ -32,7 +32,7 @@ pub(super) async fn run(
     protocol: String,
     runtime: SharedRuntime,
 ) {
-    let mut state = LinkState::Connecting { attempt: 1 };
+    let mut state = LinkState::CONNECTING;
     loop {
         let connection = match state {
             LinkState::Up { connection, .. } => Some(connection),

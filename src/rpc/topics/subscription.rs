@@ -20,7 +20,7 @@ use super::wire::LONGEST_TOPIC;
 use crate::codec::{self, MaxMessageSize};
 use crate::rpc::client::Client;
 use crate::rpc::interface::Interface;
-use crate::rpc::link::Link;
+use crate::rpc::link::{Link, LinkState};
 use crate::runtime::timeout;
 
 /// What comes on a topic, over as many connections as it takes: a [`Stream`] of [`Event`]s.
@@ -130,7 +130,17 @@ impl<I: Interface> Client<I> {
                 interface: PhantomData,
             }),
             Some(Err(reason)) => Err(reason.into()),
-            None => Err(SubscribeError::DeadlinePassed(options.deadline)),
+            None => Err(match self.link().state() {
+                LinkState::Connecting { why, .. } | LinkState::Waiting { why, .. } => {
+                    SubscribeError::NoConnection {
+                        within: options.deadline,
+                        why,
+                    }
+                }
+                LinkState::Up { .. } | LinkState::Down(_) => {
+                    SubscribeError::DeadlinePassed(options.deadline)
+                }
+            }),
         }
     }
 }

@@ -20,7 +20,7 @@ use self::state::{Event, State, Step};
 use super::error::{CallError, Loss};
 use super::options::Delivery;
 use crate::mux::Code;
-use crate::rpc::link::LinkError;
+use crate::rpc::link::{DialError, LinkError};
 use crate::runtime::Instant;
 
 /// What became of a call: the encoding of the answer, or why there is none.
@@ -61,10 +61,10 @@ struct Call<W> {
 
 #[derive(Debug)]
 enum Phase {
-    /// There is no channel.
-    Away,
+    /// There is no connection, because of this if it is known.
+    Away(Option<DialError>),
     /// There is one, on which the service has not welcomed the client.
-    Greeted,
+    Connected,
     Up {
         calls_at_once: u32,
     },
@@ -98,7 +98,7 @@ impl<W> Machine<W> {
     /// A machine that lets so many calls begin before the first ones end.
     pub(super) fn new(calls_at_once: usize) -> Self {
         Self {
-            phase: Phase::Away,
+            phase: Phase::Away(None),
             permits: Permits::new(calls_at_once),
             calls: FxHashMap::default(),
             queued: BTreeSet::new(),
@@ -192,11 +192,6 @@ impl<W> Machine<W> {
     /// The largest id that was written before, on whatever channel.
     pub(super) fn sent_up_to(&self) -> u64 {
         self.sent_up_to
-    }
-
-    /// There is a channel, on which the service says nothing yet.
-    pub(super) fn greeted(&mut self) {
-        self.phase = Phase::Greeted;
     }
 
     /// The service is there, on a new channel.
@@ -296,7 +291,7 @@ impl<W> Machine<W> {
 
     /// The channel is gone, and with it what was written on it.
     pub(super) fn lost(&mut self, loss: &Loss) {
-        self.phase = Phase::Away;
+        self.phase = Phase::Away(None);
         self.outstanding = 0;
         self.cancels.clear();
         for id in self.ids() {
@@ -313,11 +308,14 @@ impl<W> Machine<W> {
         self.permits.tell_all(&mut self.told);
     }
 
-    /// There is another connection, or soon will be, of which nothing is known.
+    /// There is another connection, of which nothing is known.
     pub(super) fn connected(&mut self) {
-        if !matches!(self.phase, Phase::Down(_)) {
-            self.phase = Phase::Away;
-        }
+        self.phase = Phase::Connected;
+    }
+
+    /// There is no connection.
+    pub(super) fn away(&mut self, why: Option<DialError>) {
+        self.phase = Phase::Away(why);
     }
 
     /// There will be no connection any more.
@@ -364,7 +362,7 @@ impl<W> Machine<W> {
 
     fn refusal(&self) -> Option<CallError> {
         match &self.phase {
-            Phase::Away | Phase::Greeted | Phase::Up { .. } | Phase::Retiring => None,
+            Phase::Away(_) | Phase::Connected | Phase::Up { .. } | Phase::Retiring => None,
             Phase::NotServed(code, reason) => Some(CallError::NotServed {
                 code: *code,
                 reason: Arc::clone(reason),
@@ -375,8 +373,9 @@ impl<W> Machine<W> {
 
     /// What it means that the time is up of a call that was never sent.
     fn late(&self) -> CallError {
-        match self.phase {
-            Phase::Greeted => CallError::NoWelcome,
+        match &self.phase {
+            Phase::Away(why) => CallError::NoConnection { why: why.clone() },
+            Phase::Connected => CallError::NoWelcome,
             _ => CallError::DeadlinePassed { sent: false },
         }
     }

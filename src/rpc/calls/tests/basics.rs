@@ -27,7 +27,7 @@ fn a_deadline_passes_in_every_state_of_the_link() {
     assert!(unsent.output().is_none());
     world.advance(1);
     let error = unsent.output().unwrap().unwrap_err();
-    assert!(matches!(error, CallError::DeadlinePassed { sent: false }));
+    assert!(matches!(error, CallError::NoConnection { why: None }));
     world.connect();
     let sent = world.ask(Ask::Wait(2));
     world.advance(10_000);

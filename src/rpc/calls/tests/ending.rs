@@ -9,7 +9,9 @@ use bytes::BytesMut;
 use super::world::{Ask, World};
 use crate::mux::{ChannelError, Code, Router};
 use crate::rpc::calls::message::put_welcome;
-use crate::rpc::{CallError, CallLimits, CallOptions, ClientConfig, Delivery, LinkError, Loss};
+use crate::rpc::{
+    CallError, CallLimits, CallOptions, ClientConfig, Delivery, DialError, LinkError, Loss,
+};
 
 #[test]
 fn a_link_that_is_down_tells_every_call() {
@@ -198,7 +200,7 @@ fn calls_to_a_service_that_says_nothing_fail_with_what_was_waited_for() {
     let call = world.ask_with(Ask::Echo(1), options);
     world.advance(1_000);
     let error = call.output().unwrap().unwrap_err();
-    assert!(matches!(error, CallError::DeadlinePassed { sent: false }));
+    assert!(matches!(error, CallError::NoConnection { .. }));
 }
 
 #[test]
@@ -211,6 +213,45 @@ fn when_a_silent_service_is_gone_too_calls_do_not_say_that_there_is_a_connection
     world.cut();
     world.advance(1_000);
     let error = call.output().unwrap().unwrap_err();
-    let is_right = matches!(error, CallError::DeadlinePassed { sent: false });
+    let is_right = matches!(error, CallError::NoConnection { .. });
     assert!(is_right, "{error}");
+}
+
+#[test]
+fn a_call_that_had_no_connection_says_why_there_is_none() {
+    let config = ClientConfig::default().calls_at_once(1);
+    let mut world = World::with(&config, CallLimits::default());
+    let ask = |world: &World| {
+        let options = CallOptions::default().deadline(Duration::from_secs(1));
+        // The second waits for a permit.
+        [1, 2].map(|number| world.ask_with(Ask::Echo(number), options))
+    };
+    let fails = |world: &World, expected: &str| {
+        let calls = ask(world);
+        world.advance(1_000);
+        for call in calls {
+            let error = call.output().unwrap().unwrap_err();
+            assert!(matches!(error, CallError::NoConnection { .. }), "{error}");
+            assert!(error.is_not_run());
+            let text = "the time for the call was up before it was sent: there is no connection";
+            assert_eq!(error.to_string(), format!("{text}{expected}"));
+        }
+    };
+    fails(&world, "");
+    world.fail(DialError::other("no route"));
+    fails(&world, ": no route");
+    // The channel of the calls is gone and its connection is not.
+    let router = Router::new().on_raw("asking/1.calls", |channel| async move {
+        channel.reset(Code::application(1), "");
+        Ok::<_, ChannelError>(())
+    });
+    world.connect_to(router);
+    let calls = ask(&world);
+    world.advance(1_000);
+    for call in calls {
+        let error = call.output().unwrap().unwrap_err();
+        assert!(matches!(error, CallError::NoWelcome), "{error}");
+    }
+    world.cut();
+    fails(&world, "");
 }

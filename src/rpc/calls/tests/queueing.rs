@@ -35,7 +35,7 @@ fn deadlines_shorter_than_the_outage_pass_on_time() {
     world.advance(1);
     for call in &calls {
         let error = call.output().unwrap().unwrap_err();
-        assert!(matches!(error, CallError::DeadlinePassed { sent: false }));
+        assert!(matches!(error, CallError::NoConnection { why: None }));
     }
     world.connect();
     assert_eq!(*world.log.order.lock().unwrap(), []);

@@ -11,7 +11,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use serde::{Deserialize, Serialize};
 
 use crate::mux::{Config, Connection, Role, Router};
-use crate::rpc::link::{ByHand, LinkState};
+use crate::rpc::link::{ByHand, DialError, LinkState};
 use crate::rpc::{
     CallLimits, Caller, Client, ClientConfig, Fault, Interface, Link, LinkError, Never, Service,
     ServiceLimits,
@@ -255,7 +255,7 @@ impl World {
             wire.cut();
         }
         self.ends = None;
-        self.hand.set(LinkState::Connecting { attempt: 1 });
+        self.hand.set(LinkState::CONNECTING);
         self.settle();
     }
 
@@ -265,6 +265,16 @@ impl World {
         wires
             .into_iter()
             .any(|wire| wire.inner.lock().unwrap().stream.is_none())
+    }
+
+    /// There is no connection, and the last attempt failed of that.
+    pub(super) fn fail(&self, why: DialError) {
+        self.hand.set(LinkState::Waiting {
+            attempt: 2,
+            until: self.clock.now(),
+            why: Some(why),
+        });
+        self.settle();
     }
 
     pub(super) fn down(&self, error: LinkError) {

@@ -3,14 +3,14 @@ use std::pin::pin;
 use super::{Fate, World, fatal, millis, passing, poll, seconds, up};
 use crate::Router;
 use crate::mux::{ChannelError, Code, RawChannel};
-use crate::rpc::link::{Link, LinkConfig, LinkState};
+use crate::rpc::link::{DialError, Link, LinkConfig, LinkState};
 use crate::runtime::Runtime as _;
 
 #[test]
 fn it_is_made_without_waiting_and_is_up_without_a_pause() {
     let world = World::new();
     let link = world.link();
-    assert!(matches!(link.state(), LinkState::Connecting { attempt: 1 }));
+    assert_eq!(link.state().to_string(), "connecting, attempt 1");
     assert_eq!(world.dials(), 0);
     world.settle();
     let (epoch, connection) = up(&link).expect("a connection");
@@ -39,6 +39,26 @@ fn a_connection_that_is_lost_is_made_again_after_a_pause() {
     world.pass(millis(125));
     assert_eq!(up(&link).expect("a connection").0, 2);
     assert_eq!(world.times(start), [0, 20_125]);
+}
+
+#[test]
+fn its_state_says_why_it_is_not_up() {
+    let world = World::new();
+    world.next([Fate::Fails(DialError::other("no route")), Fate::Hangs]);
+    let link = world.link();
+    let says = |expected: &str| assert_eq!(link.state().to_string(), expected);
+    world.settle();
+    says("waiting before attempt 2: no route");
+    world.pass(millis(125));
+    says("connecting, attempt 2: no route");
+    world.pass(seconds(11));
+    says("up, connection 1");
+    world.next([Fate::Fails(fatal())]);
+    world.there().close(Code::application(1), "restart");
+    world.settle();
+    world.pass(seconds(1));
+    let text = link.state().to_string();
+    assert!(text.starts_with("down: attempt "), "{text}");
 }
 
 #[test]
@@ -244,6 +264,6 @@ fn it_gives_up_after_as_many_attempts_as_it_may_make() {
     let error = world.run(link.connection()).expect("an end").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no connection could be made in 3 attempts, the last failed: out of order"
+        "attempt 3 to make a connection failed, and no other is made: out of order"
     );
 }

@@ -110,10 +110,14 @@ fn without_a_link_the_deadline_passes() {
         .get()
         .expect("an answer")
         .expect_err("there is no link");
-    assert!(
-        matches!(error, SubscribeError::DeadlinePassed(_)),
-        "{error}"
-    );
+    let is_right = matches!(error, SubscribeError::NoConnection { why: None, .. });
+    assert!(is_right, "{error}");
+    world.connect_unserved();
+    let begun = world.begin(SubscribeOptions::default());
+    world.pass(10);
+    let error = begun.get().expect("an answer").expect_err("it is silent");
+    let is_right = matches!(error, SubscribeError::DeadlinePassed(_));
+    assert!(is_right, "{error}");
     world.connect();
     assert_eq!(world.feed().followers(), 0);
 }
