@@ -6,17 +6,21 @@
 //!     curl http://127.0.0.1:9000/health
 //!     cargo run --example echo -- say ws://127.0.0.1:9000/wire hello there
 //!
+//! It also serves the page of `examples/browser`, if the directory with it is named behind the address.
+//!
 //! axum answers the handshake, so its limits and checks are axum's, and the page's origin is for this
 //! program to check: any page may have a browser open a WebSocket to here.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -29,6 +33,13 @@ use tokio::net::TcpListener;
 /// A sessionwire peer sends no larger message.
 const MAX_MESSAGE: usize = 128 * 1024;
 
+/// Of the page: where it is, its file, and what that is.
+const FILES: [(&str, &str, &str); 3] = [
+    ("/", "index.html", "text/html"),
+    ("/echo.js", "echo.js", "text/javascript"),
+    ("/echo_bg.wasm", "echo_bg.wasm", "application/wasm"),
+];
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let Err(error) = run().await else {
@@ -39,17 +50,34 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args()
-        .nth(1)
-        .ok_or("usage: axum_server ADDRESS")?;
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments
+        .next()
+        .ok_or("usage: axum_server ADDRESS [DIRECTORY]")?;
+    let directory = arguments.next().map(PathBuf::from);
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
     let router = Arc::new(Router::new().on("echo/1", echo));
-    let app = axum::Router::new()
+    let mut app = axum::Router::new()
         .route("/health", get(async || "well\n"))
         .route("/wire", get(wire))
         .with_state(router);
+    for (path, file, kind) in FILES {
+        let file = directory.as_ref().map(|directory| directory.join(file));
+        app = app.route(path, get(async move || served(file, kind).await));
+    }
     Ok(axum::serve(listener, app).await?)
+}
+
+async fn served(file: Option<PathBuf>, kind: &'static str) -> Response {
+    let content = match file {
+        Some(file) => tokio::fs::read(file).await.ok(),
+        None => None,
+    };
+    match content {
+        Some(content) => ([(CONTENT_TYPE, kind)], content).into_response(),
+        None => (StatusCode::NOT_FOUND, "no such file\n").into_response(),
+    }
 }
 
 async fn wire(

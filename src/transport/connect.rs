@@ -13,6 +13,10 @@ use crate::runtime::{self, timeout};
 /// tokio's inside of tokio, otherwise those that async-std and smol share. A host with several
 /// addresses is tried address by address, each with its share of the time that is left.
 ///
+/// In a browser, that is on wasm32 with the feature `websocket`, `ws://` and `wss://` are the browser's
+/// WebSocket. Writing waits while it holds 1 MiB. It says nothing about why it could not connect, and
+/// sends no headers of a program's own, only [subprotocols](super::WsClient#structfield.subprotocols).
+///
 /// # Errors
 ///
 /// [`Unsupported`](TransportError::Unsupported), [`Resolve`](TransportError::Resolve),
@@ -26,6 +30,10 @@ pub async fn connect(
     endpoint: &Endpoint,
     config: &TransportConfig,
 ) -> Result<Established, TransportError> {
+    #[cfg(all(target_family = "wasm", feature = "websocket"))]
+    if endpoint.scheme().is_websocket() {
+        return super::browser::connect(endpoint, config).await;
+    }
     let handshake = Handshake::new(Side::Client, endpoint, config)?;
     let after = config.connect_timeout;
     let reached = timeout(&*runtime::current(), after, reach(endpoint, config))

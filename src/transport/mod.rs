@@ -33,6 +33,8 @@ pub use http;
 /// What [`WsStream`] is observed by.
 pub use pharos;
 
+#[cfg(all(target_family = "wasm", feature = "websocket"))]
+mod browser;
 mod config;
 mod connect;
 #[cfg_attr(
@@ -66,6 +68,10 @@ mod websocket;
 fn no_sockets(endpoint: &Endpoint) -> TransportError {
     TransportError::Unsupported {
         endpoint: endpoint.clone(),
-        reason: "this build of sessionwire has no sockets; enable its feature `async-std`, `smol` or `tokio`",
+        reason: if cfg!(target_family = "wasm") {
+            "there are no sockets in a browser; use ws:// or wss://"
+        } else {
+            "this build of sessionwire has no sockets; enable its feature `async-std`, `smol` or `tokio`"
+        },
     }
 }

@@ -1,23 +1,24 @@
-//! A page in headless Chromium. The test serves it, and forwards its `WebSocket`s to the server of this crate,
-//! as a web server in front of one does: the page and the WebSocket have the same origin.
+//! Pages in headless Chromium. The tests serve them, and forward their `WebSocket`s to the server of this crate,
+//! as a web server in front of one does: page and WebSocket have the same origin.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use std::{fs, thread};
 
 use super::served::{Process, Server};
-use super::{available, client};
+use super::{available, client, present};
 
 const CHROMIUM: &str = "chromium";
 
-const FILES: [(&str, &str); 3] = [
-    ("page.html", "text/html"),
-    ("conversations.mjs", "text/javascript"),
-    ("wire.mjs", "text/javascript"),
-];
+/// Of the page that talks by itself.
+const SCRIPTS: [&str; 3] = ["page.html", "conversations.mjs", "wire.mjs"];
+/// Of the page whose talk is this crate, compiled to WebAssembly.
+const COMPILED: [&str; 2] = ["echo.js", "echo_bg.wasm"];
 
 /// A browser may take long to start on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -27,74 +28,128 @@ fn a_page_in_chromium_talks_to_an_echo() {
     if !available(CHROMIUM, &["--version"]) {
         return;
     }
-    let server = Server::start();
-    let pages = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = pages.local_addr().unwrap();
-    let (sender, result) = mpsc::channel();
-    let wire = server.address().to_owned();
-    thread::spawn(move || {
-        for browser in pages.incoming() {
-            let (browser, sender, wire) = (browser.unwrap(), sender.clone(), wire.clone());
-            thread::spawn(move || {
-                if let Some(result) = answer(&browser, &wire) {
-                    sender.send(result).unwrap();
-                }
-            });
-        }
-    });
-    let profile = std::env::temp_dir().join(format!("sessionwire-page-{}", std::process::id()));
-    let browser = Process::start(
-        Command::new(CHROMIUM)
-            .args(["--headless", "--no-sandbox", "--disable-gpu"])
-            .args(["--no-first-run", "--disable-dev-shm-usage"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!(
-                "http://{address}/page.html?elsewhere={}",
-                server.url
-            ))
-            .stderr(Stdio::null()),
-    );
-    let result = result.recv_timeout(PATIENCE).expect("the page's result");
-    drop(browser);
-    fs::remove_dir_all(profile).ok();
+    let result = result_of("page.html", SCRIPTS.map(client).into());
+    all_is_well(&result, 7);
+}
+
+#[test]
+fn this_crate_in_chromium_talks_to_an_echo() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/browser/page");
+    let compiled = COMPILED.map(|file| page.join(file));
+    let builder = "examples/browser/Cargo.toml";
+    if !available(CHROMIUM, &["--version"]) || !present(&compiled, builder) {
+        return;
+    }
+    let files = compiled.into_iter().chain([client("wasm.html")]);
+    let result = result_of("wasm.html", files.collect());
+    all_is_well(&result, 8);
+}
+
+fn all_is_well(result: &str, least: usize) {
     let conversations: Vec<_> = result.lines().collect();
-    assert!(conversations.len() >= 7, "{result}");
+    assert!(conversations.len() >= least, "{result}");
     for conversation in conversations {
         assert!(conversation.contains(": ok: "), "{result}");
     }
 }
 
-/// Serves one request of the browser, as a proxy in front of the server at `wire` does; answers what
-/// the page posted.
-fn answer(browser: &TcpStream, wire: &str) -> Option<String> {
-    let mut reader = BufReader::new(browser);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        // A browser opens connections that it may not use.
-        if reader.read_line(&mut head).ok()? == 0 {
+/// What a page posts at its end, which may have these files.
+fn result_of(page: &str, files: Vec<PathBuf>) -> String {
+    let server = Server::start();
+    let pages = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = pages.local_addr().unwrap();
+    let (sender, result) = mpsc::channel();
+    let site = Arc::new(Site {
+        wire: server.address().to_owned(),
+        files,
+        forwarded: Mutex::default(),
+    });
+    thread::spawn(move || {
+        for browser in pages.incoming() {
+            let (browser, sender, site) = (browser.unwrap(), sender.clone(), Arc::clone(&site));
+            thread::spawn(move || {
+                if let Some(result) = site.answer(&browser) {
+                    sender.send(result).unwrap();
+                }
+            });
+        }
+    });
+    let name = format!("sessionwire-{page}-{}", std::process::id());
+    let profile = std::env::temp_dir().join(name);
+    let browser = Process::start(
+        Command::new(CHROMIUM)
+            .args(["--headless", "--no-sandbox", "--disable-gpu"])
+            .args(["--no-first-run", "--disable-dev-shm-usage"])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(format!("http://{address}/{page}?elsewhere={}", server.url))
+            .stderr(Stdio::null()),
+    );
+    let result = result.recv_timeout(PATIENCE).expect("the page's result");
+    drop(browser);
+    fs::remove_dir_all(profile).ok();
+    result
+}
+
+/// What the browser is served.
+struct Site {
+    /// Where the WebSocket is.
+    wire: String,
+    files: Vec<PathBuf>,
+    /// Connections of the browser that carry a WebSocket, or did.
+    forwarded: Mutex<Vec<TcpStream>>,
+}
+
+impl Site {
+    /// Serves one request of the browser, as a proxy in front of the WebSocket does; answers what the page
+    /// posted.
+    fn answer(&self, browser: &TcpStream) -> Option<String> {
+        let mut reader = BufReader::new(browser);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            // A browser opens connections that it may not use.
+            if reader.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let mut words = head.split(' ');
+        let (method, path) = (words.next()?, words.next()?.trim_start_matches('/'));
+        let path = path.split('?').next()?;
+        if path == "wire" {
+            let kept = browser.try_clone().unwrap();
+            self.forwarded.lock().unwrap().push(kept);
+            forward(browser, &head, &TcpStream::connect(&self.wire).unwrap());
             return None;
         }
+        if path == "cut" {
+            for forwarded in self.forwarded.lock().unwrap().drain(..) {
+                // It may have ended by itself.
+                let _ = forwarded.shutdown(Shutdown::Both);
+            }
+            respond(browser, "204 No Content", "text/plain", &[]);
+            return None;
+        }
+        if method == "POST" {
+            let lower = head.to_ascii_lowercase();
+            let (_, rest) = lower.split_once("\r\ncontent-length: ")?;
+            let mut body = vec![0; rest.split("\r\n").next()?.parse().ok()?];
+            reader.read_exact(&mut body).ok()?;
+            respond(browser, "204 No Content", "text/plain", &[]);
+            return String::from_utf8(body).ok();
+        }
+        match self.files.iter().find(|file| file.ends_with(path)) {
+            Some(file) => respond(browser, "200 OK", kind_of(file), &fs::read(file).unwrap()),
+            None => respond(browser, "404 Not Found", "text/plain", &[]),
+        }
+        None
     }
-    let mut words = head.split(' ');
-    let (method, path) = (words.next()?, words.next()?.trim_start_matches('/'));
-    let path = path.split('?').next()?;
-    if path == "wire" {
-        forward(browser, &head, &TcpStream::connect(wire).unwrap());
-        return None;
+}
+
+fn kind_of(file: &Path) -> &'static str {
+    match file.extension().and_then(OsStr::to_str) {
+        Some("html") => "text/html",
+        Some("wasm") => "application/wasm",
+        _ => "text/javascript",
     }
-    if method == "POST" {
-        let lower = head.to_ascii_lowercase();
-        let (_, rest) = lower.split_once("\r\ncontent-length: ")?;
-        let mut body = vec![0; rest.split("\r\n").next()?.parse().ok()?];
-        reader.read_exact(&mut body).ok()?;
-        respond(browser, "204 No Content", "text/plain", &[]);
-        return String::from_utf8(body).ok();
-    }
-    match FILES.iter().find(|(file, _)| *file == path) {
-        Some((file, kind)) => respond(browser, "200 OK", kind, &fs::read(client(file)).unwrap()),
-        None => respond(browser, "404 Not Found", "text/plain", &[]),
-    }
-    None
 }
 
 /// Carries both directions until each has ended.

@@ -33,6 +33,24 @@ fn installed(file: &str) -> PathBuf {
     target.join("clients").join(file)
 }
 
+/// Whether there is what running this manifest makes; without it there is nothing to test.
+#[cfg(all(feature = "cli", unix))]
+fn present(files: &[PathBuf], manifest: &str) -> bool {
+    let found = files.iter().all(|file| file.exists());
+    if !found {
+        assert!(
+            !is_required(),
+            "missing: cargo run --manifest-path {manifest}"
+        );
+        eprintln!("skipped, as this was not done: cargo run --manifest-path {manifest}");
+    }
+    found
+}
+
+fn is_required() -> bool {
+    std::env::var_os("SESSIONWIRE_CLIENTS").is_some_and(|set| set == "required")
+}
+
 /// Whether this program with these arguments works; without it there is nothing to test.
 fn available(program: impl AsRef<Path>, arguments: &[&str]) -> bool {
     let program = program.as_ref();
@@ -40,9 +58,8 @@ fn available(program: impl AsRef<Path>, arguments: &[&str]) -> bool {
     trial.args(arguments).stdin(Stdio::null());
     let found = trial.output().is_ok_and(|output| output.status.success());
     if !found {
-        let required = std::env::var_os("SESSIONWIRE_CLIENTS").is_some_and(|set| set == "required");
         let missing = format!("{} {}", program.display(), arguments.join(" "));
-        assert!(!required, "does not work: {missing}");
+        assert!(!is_required(), "does not work: {missing}");
         eprintln!("skipped, as this does not work: {missing}; see .ci/install-clients");
     }
     found

@@ -155,6 +155,18 @@ impl WsClient {
         })
     }
 
+    /// The subprotocols, if there is nothing else to say: a browser's programs set no headers.
+    #[cfg(target_family = "wasm")]
+    pub(in crate::transport) fn without_headers(&self) -> Result<&[String], TransportError> {
+        match self.headers.keys().next() {
+            None => Ok(&self.subprotocols),
+            Some(name) => Err(TransportError::InvalidHeader {
+                name: name.to_string(),
+                problem: "a browser lets no program set headers of a WebSocket; use a cookie, the endpoint's query or the first message",
+            }),
+        }
+    }
+
     fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, TransportError> {
         if !headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
             return if self.subprotocols.is_empty() {
