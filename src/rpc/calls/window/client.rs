@@ -98,6 +98,11 @@ impl<R> Client<R> {
     /// Forgets its oldest answer, which is that of `key`: they go in the order in which they came.
     pub(super) fn evict(&mut self, key: u128) {
         self.finished.pop_front();
+        // It counts by its keys alone.
+        let capacity = self.finished.capacity();
+        if self.finished.len() < capacity / 4 {
+            self.finished.shrink_to(capacity / 2);
+        }
         if let Some(Entry::Finished { id, answer }) = self.keys.remove(&key) {
             self.forgotten_up_to = self.forgotten_up_to.max(id);
             self.memory = self.memory.saturating_sub(weight(&answer));

@@ -347,6 +347,24 @@ fn a_client_that_is_gone_makes_room_for_a_call() {
     assert_eq!(desk.window.clients.len(), 1);
 }
 
+/// A client without answers counts for little: it must not be large then.
+#[test]
+fn what_was_needed_for_many_answers_is_given_back_with_them() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    for id in 1..=10_000 {
+        desk.run(id, id.into());
+    }
+    desk.pass(30);
+    desk.run(10_001, 10_001);
+    desk.pass(30);
+    desk.enter(CLIENT_ONE, 0);
+    let known = &desk.window.clients[&CLIENT_ONE];
+    assert_eq!((known.finished.len(), known.memory), (1, CLIENT + KEY + 8));
+    let kept = known.finished.capacity() * size_of::<u64>();
+    assert!(kept < KEY, "{kept} bytes");
+}
+
 /// One of a few clients does something with one of a few keys.
 #[derive(Debug, Clone)]
 enum Act {
