@@ -59,8 +59,11 @@ pub(super) enum Begin<R> {
     Full,
 }
 
-/// So long is a client remembered that has no conversation.
+/// So long is a client remembered that has no conversation, at least.
 const ABSENCE: Duration = Duration::from_mins(10);
+
+/// So much that is old is forgotten each time that something happens, so that nothing waits for long.
+const FORGOTTEN_AT_ONCE: usize = 64;
 
 impl<R: Clone> Window<R> {
     pub(super) fn new(limits: CallLimits) -> Self {
@@ -190,34 +193,40 @@ impl<R: Clone> Window<R> {
         self.make_room();
     }
 
-    /// A client without a conversation is remembered for some time.
+    /// A client without a conversation is remembered for some time, from its last answer on.
     fn note_absence(&mut self, now: Instant, client: u128) {
         let number = self.number();
-        let is_new = self.update(client, |known| {
-            let is_new = known.conversations == 0 && known.absent.is_none();
-            if is_new {
-                known.absent = Some(number);
-            }
-            is_new
+        let before = self.update(client, |known| {
+            (known.conversations == 0).then(|| known.absent.replace(number))
         });
-        if is_new == Some(true) {
+        if let Some(before) = before.flatten() {
+            if let Some(before) = before {
+                self.absent.remove(&before);
+            }
             self.absent.insert(number, (now, client));
         }
     }
 
     /// It is that late: forgets what is old.
     fn time(&mut self, now: Instant) {
-        while let Some((number, (since, ..))) = self.finished.first_key_value()
-            && now.saturating_duration_since(*since) >= self.limits.key_time
-        {
-            self.evict(*number);
+        let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        let key_time = self.limits.key_time;
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            match self.finished.first_key_value() {
+                Some((&number, &(since, ..))) if is_over(since, key_time) => self.evict(number),
+                _ => break,
+            }
         }
-        while let Some((_, (since, client))) = self.absent.first_key_value()
-            && now.saturating_duration_since(*since) >= ABSENCE
-        {
-            let client = *client;
-            self.absent.pop_first();
-            self.forget(client);
+        // Its answers are old by then.
+        let absence = key_time.max(ABSENCE);
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            match self.absent.first_key_value() {
+                Some((_, &(since, client))) if is_over(since, absence) => {
+                    self.absent.pop_first();
+                    self.forget(client);
+                }
+                _ => break,
+            }
         }
     }
 
