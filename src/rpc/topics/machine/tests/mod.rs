@@ -1,6 +1,7 @@
 //! The rules alone: what is sent, and what comes of what is received.
 
 mod credit;
+mod hostile;
 mod walks;
 
 use bytes::Bytes;

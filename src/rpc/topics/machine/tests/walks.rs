@@ -118,7 +118,10 @@ impl Server {
                 served.place = self.begin;
                 self.says.push_back(gap(self.begin, GapReason::Lagged));
             }
-            while let Some(&length) = self.items.get(served.place as usize) {
+            while let Some(&length) = usize::try_from(served.place)
+                .ok()
+                .and_then(|place| self.items.get(place))
+            {
                 if served.allowance.is_some_and(Allowance::is_spent) {
                     break;
                 }
@@ -217,8 +220,10 @@ impl Walk {
                 }
             }
             Act::Read(nth, count) => {
-                if let Some(reader) = self.readers.get_mut(nth) {
-                    (0..count).for_each(|_| drop(reader.read(&mut self.machine)));
+                for _ in 0..count {
+                    if let Some(reader) = self.readers.get_mut(nth) {
+                        reader.read(&mut self.machine);
+                    }
                 }
             }
             Act::Carry(there, back) => self.carry(there, back),
@@ -308,7 +313,7 @@ impl Walk {
         if !self.is_up {
             self.act(&Act::Connect);
         }
-        for _ in 0..1000 {
+        for _ in 0..400 {
             self.carry(10, 100);
             for reader in &mut self.readers {
                 while reader.read(&mut self.machine) {}
