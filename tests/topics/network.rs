@@ -1,12 +1,9 @@
 //! The same over TCP and over WebSocket: test 29.
 
-use std::future::pending;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use sessionwire::rpc::{Event, FeedLimits, GapReason, SubscribeOptions};
 
 use crate::stage::{Server, client, read_to, reset};
-use crate::support::proxy::{Direction, Fault, Proxy};
+use crate::support::proxy::{Counts, Direction, Fault, Proxy};
 use crate::support::watched;
 
 const WIRES: [&str; 2] = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/wire"];
@@ -44,40 +41,56 @@ async fn connections_that_are_reset_lose_double_and_reorder_nothing() {
     }
 }
 
+/// Both ends talk until the cut has come, wherever it is to be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_conversation_that_is_cut_anywhere_is_taken_up_again() {
     for wire in WIRES {
-        let cuts = AtomicUsize::new(0);
-        for bytes in (0..600).step_by(13) {
-            watched(async {
-                let server = Server::listen(wire, FeedLimits::default()).await;
-                server.publish(1..=3);
-                let begin = server.topics.get(&1).expect("topic 1").cursor();
-                server.publish(4..=9);
-                let proxy = Proxy::before(&server.endpoint);
-                proxy.set(Fault::CutAfter(bytes, Direction::Both));
-                let client = client(proxy.endpoint());
-                let subscribing = client.subscribe_with(&1, roomy().after(begin));
-                // Only the first connection is cut, if it lives for so many bytes at all.
-                let healing = async {
-                    proxy.until(|counts| counts.accepted > 1).await;
-                    proxy.set(Fault::Pass);
-                    pending::<()>().await;
-                };
-                let subscription = tokio::select! {
-                    subscription = subscribing => subscription,
-                    () = healing => unreachable!("healing goes on"),
-                };
-                proxy.set(Fault::Pass);
-                let mut subscription = subscription.expect("to follow");
-                server.publish(10..=12);
-                read_to(&mut subscription, &mut { 4 }, 12).await;
-                assert_eq!(server.followers(), 1);
-                cuts.fetch_add(proxy.counts().accepted - 1, Ordering::Relaxed);
-            })
-            .await;
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            for bytes in (0..600).step_by(13) {
+                watched(cut_and_take_up(wire, bytes, direction)).await;
+            }
         }
-        assert!(cuts.load(Ordering::Relaxed) > 10, "{wire}: {cuts:?}");
+    }
+}
+
+async fn cut_and_take_up(wire: &str, bytes: usize, direction: Direction) {
+    let server = Server::listen(wire, FeedLimits::default()).await;
+    server.publish(1..=3);
+    let begin = server.topics.get(&1).expect("topic 1").cursor();
+    server.publish(4..=9);
+    let proxy = Proxy::before(&server.endpoint);
+    proxy.set(Fault::CutAfter(bytes, direction));
+    let client = client(proxy.endpoint());
+    let is_cut = |counts: &Counts| counts.accepted > 1;
+    let (mut next, mut published) = (4, 9);
+    let talking = async {
+        let subscribing = client.subscribe_with(&1, roomy().after(begin));
+        let mut subscription = subscribing.await.expect("to follow");
+        while !is_cut(&proxy.counts()) {
+            // The client has more to say too.
+            let other = client.subscribe_with(&1, roomy().shared(false));
+            drop(other.await.expect("to follow"));
+            published += 1;
+            server.publish([published]);
+            read_to(&mut subscription, &mut next, published).await;
+        }
+        subscription
+    };
+    let healing = async {
+        let counts = proxy.until(is_cut).await;
+        proxy.set(Fault::Pass);
+        let carried = match direction {
+            Direction::ToServer => counts.to_server,
+            _ => counts.to_client,
+        };
+        assert!(carried >= bytes as u64, "cut after {bytes}: {counts:?}");
+    };
+    let (mut subscription, ()) = tokio::join!(talking, healing);
+    server.publish(published + 1..=published + 3);
+    read_to(&mut subscription, &mut next, published + 3).await;
+    // The server may learn later than the client of the connection that is gone.
+    while server.followers() != 1 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use event_listener::Event;
 
 use super::limits::CallLimits;
@@ -192,7 +192,8 @@ fn encode<Value: serde::Serialize>(answer: Answer<Value>, max: MaxMessageSize) -
         Answer::Value(value) => {
             let mut buffer = BytesMut::new();
             match guarded(|| codec::encode(&value, &mut buffer, max)) {
-                Ok(_) => Ok(buffer.freeze()),
+                // It counts by its length, and the buffer may be twice as large.
+                Ok(_) => Ok(Bytes::copy_from_slice(&buffer)),
                 Err(error) => Err(Fault::new(FaultKind::Unencodable, error.to_string())),
             }
         }
@@ -201,4 +202,20 @@ fn encode<Value: serde::Serialize>(answer: Answer<Value>, max: MaxMessageSize) -
 
 fn fault<T: 'static + crate::runtime::MaybeSend>(kind: FaultKind) -> Handler<Result<T, Fault>> {
     Box::pin(async move { Err(Fault::new(kind, "")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_remembered_takes_no_more_memory_than_it_is_long() {
+        for length in [0, 1, 65, 5000, 100_000] {
+            let answer = Answer::Value(vec![7_u8; length]);
+            let body = encode(answer, MaxMessageSize::default()).unwrap();
+            let length = body.len();
+            let kept = body.try_into_mut().unwrap();
+            assert_eq!(kept.capacity(), length);
+        }
+    }
 }

@@ -70,6 +70,7 @@ impl CallLimits {
     ///
     /// The answer to the oldest is forgotten first; that call is then never run again, should it be
     /// sent again, but answered with [`FaultKind::KeyForgotten`](crate::rpc::FaultKind::KeyForgotten).
+    /// A new call with a key that was forgotten is run.
     #[must_use]
     pub fn keys_per_client(mut self, keys: usize) -> Self {
         self.keys_per_client = keys.max(1);
@@ -88,6 +89,8 @@ impl CallLimits {
     }
 
     /// How long the answer to an idempotent call is remembered. Default 60 s, at most a day.
+    ///
+    /// Longer than callers use a key for new calls: one with a key that was forgotten is run.
     #[must_use]
     pub fn key_time(mut self, time: Duration) -> Self {
         self.key_time = time.min(Duration::from_hours(24));

@@ -33,8 +33,9 @@ pub enum Delivery {
     /// most once by a process of the service, and never again by the next process.
     ///
     /// The key names the call; calls of one client with equal keys are one call. Random keys never meet.
-    /// The service remembers keys within its [`CallLimits`](super::CallLimits). It runs such a call to its end or
-    /// its deadline even when the caller gives it up, so that the key can be answered.
+    /// The service remembers keys within its [`CallLimits`](super::CallLimits), by default for 60 s after the call
+    /// has ended: the same call is not run again later either, but a new one with the key is. It runs such a call
+    /// to its end or its deadline even when the caller gives it up, so that the key can be answered.
     Idempotent(u128),
 }
 

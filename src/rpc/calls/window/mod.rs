@@ -7,14 +7,16 @@
 //! All clients share one memory, and none pushes the others out of it: whoever holds most gives first,
 //! and is given no more calls to run than it leaves to others.
 
+mod client;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::client::{CLIENT, Client, Entry, KEY};
 use super::limits::CallLimits;
 use crate::rpc::fault::Fault;
 use crate::runtime::Instant;
@@ -40,35 +42,8 @@ pub(super) struct Window<R> {
     /// What running calls hold of the memory.
     running_memory: usize,
     memory: usize,
-}
-
-#[derive(Debug)]
-struct Client<R> {
-    keys: BTreeMap<u128, Entry<R>>,
-    /// Its numbers in `finished`, in order.
-    finished: VecDeque<u64>,
-    /// No call up to this one is begun unless it is remembered.
-    forgotten_up_to: u64,
-    conversations: usize,
-    running: usize,
-    running_memory: usize,
-    memory: usize,
-    /// Its number in `absent`.
-    absent: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Entry<R> {
-    /// Its request takes so much memory.
-    Running {
-        id: u64,
-        call: R,
-        request: usize,
-    },
-    Finished {
-        id: u64,
-        answer: Remembered,
-    },
+    /// So much of it cannot be forgotten now.
+    held: usize,
 }
 
 /// What to do with a call.
@@ -84,12 +59,11 @@ pub(super) enum Begin<R> {
     Full,
 }
 
-/// A client, or a key, weighs so many bytes without its answers.
-const CLIENT: usize = 1024;
-const KEY: usize = 256;
-
-/// So long is a client remembered that has no conversation.
+/// So long is a client remembered that has no conversation, at least.
 const ABSENCE: Duration = Duration::from_mins(10);
+
+/// So much that is old is forgotten each time that something happens, so that nothing waits for long.
+const FORGOTTEN_AT_ONCE: usize = 64;
 
 impl<R: Clone> Window<R> {
     pub(super) fn new(limits: CallLimits) -> Self {
@@ -104,6 +78,7 @@ impl<R: Clone> Window<R> {
             running: 0,
             running_memory: 0,
             memory: 0,
+            held: 0,
         }
     }
 
@@ -164,22 +139,15 @@ impl<R: Clone> Window<R> {
             None if id <= known.forgotten_up_to => return Begin::Forgotten,
             None => {}
         }
-        let is_busy = known.running >= self.limits.calls_at_once as usize;
-        // It is given one more while more is free than it takes.
-        let free = self.limits.keyed_at_once.saturating_sub(self.running);
-        let free_memory = self.limits.key_memory.saturating_sub(self.running_memory);
-        if is_busy || known.running >= free || known.running_memory >= free_memory {
-            return Begin::Full;
-        }
-        if known.keys.len() >= self.limits.keys_per_client {
-            let Some(oldest) = known.finished.front().copied() else {
-                return Begin::Full;
-            };
-            self.evict(oldest);
-        }
         let weight = request.saturating_add(KEY);
-        if self.running_memory.saturating_add(weight) > self.limits.key_memory {
+        if !self.has_room(client, weight) {
             return Begin::Full;
+        }
+        if let Some(known) = self.clients.get(&client)
+            && known.keys.len() >= self.limits.keys_per_client
+            && let Some(oldest) = known.finished.front()
+        {
+            self.evict(*oldest);
         }
         let call = call();
         let running = Entry::Running {
@@ -192,14 +160,24 @@ impl<R: Clone> Window<R> {
             known.take_on(weight);
         });
         self.make_room();
-        if self.memory > self.limits.key_memory {
-            self.update(client, |known| {
-                known.keys.remove(&key);
-                known.let_go(weight);
-            });
-            return Begin::Full;
-        }
         Begin::Run(call)
+    }
+
+    /// Whether a client may run one more call, and what can be forgotten makes room for its weight.
+    fn has_room(&self, client: u128, weight: usize) -> bool {
+        let (limits, known) = (&self.limits, self.clients.get(&client));
+        let Some(known) = known else {
+            return false;
+        };
+        let most = limits.keys_per_client.min(limits.calls_at_once as usize);
+        // It is given one more while more is free than it takes.
+        let free = limits.keyed_at_once.saturating_sub(self.running);
+        let free_memory = limits.key_memory.saturating_sub(self.running_memory);
+        let others = self.held.saturating_sub(known.held());
+        let own = known.running_memory.saturating_add(CLIENT);
+        known.running < most.min(free)
+            && known.running_memory < free_memory
+            && others.saturating_add(own).saturating_add(weight) <= limits.key_memory
     }
 
     /// A call that was to be run has ended.
@@ -215,34 +193,40 @@ impl<R: Clone> Window<R> {
         self.make_room();
     }
 
-    /// A client without a conversation is remembered for some time.
+    /// A client without a conversation is remembered for some time, from its last answer on.
     fn note_absence(&mut self, now: Instant, client: u128) {
         let number = self.number();
-        let is_new = self.update(client, |known| {
-            let is_new = known.conversations == 0 && known.absent.is_none();
-            if is_new {
-                known.absent = Some(number);
-            }
-            is_new
+        let before = self.update(client, |known| {
+            (known.conversations == 0).then(|| known.absent.replace(number))
         });
-        if is_new == Some(true) {
+        if let Some(before) = before.flatten() {
+            if let Some(before) = before {
+                self.absent.remove(&before);
+            }
             self.absent.insert(number, (now, client));
         }
     }
 
     /// It is that late: forgets what is old.
     fn time(&mut self, now: Instant) {
-        while let Some((number, (since, ..))) = self.finished.first_key_value()
-            && now.saturating_duration_since(*since) >= self.limits.key_time
-        {
-            self.evict(*number);
+        let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        let key_time = self.limits.key_time;
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            match self.finished.first_key_value() {
+                Some((&number, &(since, ..))) if is_over(since, key_time) => self.evict(number),
+                _ => break,
+            }
         }
-        while let Some((_, (since, client))) = self.absent.first_key_value()
-            && now.saturating_duration_since(*since) >= ABSENCE
-        {
-            let client = *client;
-            self.absent.pop_first();
-            self.forget(client);
+        // Its answers are old by then.
+        let absence = key_time.max(ABSENCE);
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            match self.absent.first_key_value() {
+                Some((_, &(since, client))) if is_over(since, absence) => {
+                    self.absent.pop_first();
+                    self.forget(client);
+                }
+                _ => break,
+            }
         }
     }
 
@@ -303,10 +287,12 @@ impl<R: Clone> Window<R> {
         self.memory = self.memory.saturating_sub(known.memory);
         self.running_memory = self.running_memory.saturating_sub(known.running_memory);
         self.running = self.running.saturating_sub(known.running);
+        self.held = self.held.saturating_sub(known.held());
         let result = change(known);
         self.running = self.running.saturating_add(known.running);
         self.running_memory = self.running_memory.saturating_add(known.running_memory);
         self.memory = self.memory.saturating_add(known.memory);
+        self.held = self.held.saturating_add(known.held());
         self.vacant.extend(known.vacant());
         if !known.finished.is_empty() {
             self.holders.insert((known.memory, client));
@@ -318,73 +304,4 @@ impl<R: Clone> Window<R> {
         self.last_number = self.last_number.saturating_add(1);
         self.last_number
     }
-}
-
-impl<R> Client<R> {
-    fn new(forgotten_up_to: u64) -> Self {
-        Self {
-            keys: BTreeMap::new(),
-            finished: VecDeque::new(),
-            forgotten_up_to,
-            conversations: 0,
-            running: 0,
-            running_memory: 0,
-            memory: CLIENT,
-            absent: None,
-        }
-    }
-
-    /// Its number in `absent`, if it has no keys.
-    fn vacant(&self) -> Option<u64> {
-        self.absent.filter(|_| self.keys.is_empty())
-    }
-
-    /// A call of that weight runs.
-    fn take_on(&mut self, weight: usize) {
-        self.running = self.running.saturating_add(1);
-        self.running_memory = self.running_memory.saturating_add(weight);
-        self.memory = self.memory.saturating_add(weight);
-    }
-
-    /// A call of that weight runs no more.
-    fn let_go(&mut self, weight: usize) {
-        self.running = self.running.saturating_sub(1);
-        self.running_memory = self.running_memory.saturating_sub(weight);
-        self.memory = self.memory.saturating_sub(weight);
-    }
-
-    /// Remembers the answer to a call, if it is running.
-    fn finish(&mut self, key: u128, number: u64, answer: Remembered) -> bool {
-        let Some(entry) = self.keys.get_mut(&key) else {
-            return false;
-        };
-        let Entry::Running { id, request, .. } = entry else {
-            return false;
-        };
-        let (id, before) = (*id, request.saturating_add(KEY));
-        let after = weight(&answer);
-        *entry = Entry::Finished { id, answer };
-        self.let_go(before);
-        self.memory = self.memory.saturating_add(after);
-        self.finished.push_back(number);
-        true
-    }
-
-    /// Forgets its oldest answer, which is that of `key`: they go in the order in which they came.
-    fn evict(&mut self, key: u128) {
-        self.finished.pop_front();
-        if let Some(Entry::Finished { id, answer }) = self.keys.remove(&key) {
-            self.forgotten_up_to = self.forgotten_up_to.max(id);
-            self.memory = self.memory.saturating_sub(weight(&answer));
-        }
-    }
-}
-
-/// What a remembered answer and its key hold.
-fn weight(answer: &Remembered) -> usize {
-    let length = match answer {
-        Ok(body) => body.len(),
-        Err(fault) => fault.reason().len(),
-    };
-    length.saturating_add(KEY)
 }

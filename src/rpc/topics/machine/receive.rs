@@ -26,11 +26,7 @@ impl Machine {
                 return self.item(id, sequence, &body);
             }
             (State::Live, FromServer::Gap { cursor, why, .. }) => {
-                // It stands for one item, for which the server has taken credit.
-                if why == GapReason::TooLarge {
-                    self.spend(id, 0)?;
-                }
-                self.advance(id, cursor, why);
+                return self.gap(id, cursor, why);
             }
             (State::Live, FromServer::Ended { fault, .. }) => {
                 self.end_upstream(id, &EndReason::Closed(fault));
@@ -99,6 +95,23 @@ impl Machine {
         let before = Cursor::new(seen.origin(), sequence.saturating_sub(1));
         self.advance(id, before, GapReason::Lagged);
         self.spread(id, Cursor::new(seen.origin(), sequence), body);
+        Ok(())
+    }
+
+    fn gap(&mut self, id: u64, cursor: Cursor, why: GapReason) -> Result<(), Violation> {
+        // It stands for one item, for which the server has taken credit.
+        if why == GapReason::TooLarge {
+            self.spend(id, 0)?;
+        }
+        let seen = self.upstreams.get(&id).and_then(|upstream| upstream.seen);
+        let goes_back = seen.is_some_and(|seen| {
+            seen.origin() == cursor.origin() && cursor.sequence() <= seen.sequence()
+        });
+        if goes_back {
+            self.consider_credit(id);
+        } else {
+            self.advance(id, cursor, why);
+        }
         Ok(())
     }
 

@@ -33,6 +33,23 @@ fn an_item_that_is_too_large_costs_credit_like_any() {
     assert_eq!(sent(&mut machine), ["credit 1 1"]);
 }
 
+/// There is nothing of it to read, after which credit would be granted.
+#[test]
+fn what_is_too_large_and_was_seen_costs_credit_that_is_granted_again() {
+    for sequence in [3, 10] {
+        let mut machine = up();
+        let number = live(&mut machine, &alone().lag(Lag::BackPressure).capacity(1));
+        for _ in 0..2 {
+            let (cursor, why) = (Cursor::new(ORIGIN, sequence), GapReason::TooLarge);
+            let gap = FromServer::Gap { id: 1, cursor, why };
+            machine.receive(gap.clone()).unwrap();
+            assert_eq!(machine.receive(gap), Err(Violation::Credit(1)));
+            assert_eq!(sent(&mut machine), ["credit 1 1"]);
+        }
+        assert_eq!(read(&mut machine, number), [""; 0]);
+    }
+}
+
 /// The credit in bytes that goes out.
 fn bytes_sent(machine: &mut Machine) -> Vec<u64> {
     let mut sent = Vec::new();

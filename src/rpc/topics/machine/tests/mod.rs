@@ -1,6 +1,8 @@
 //! The rules alone: what is sent, and what comes of what is received.
 
 mod credit;
+mod hostile;
+mod walks;
 
 use bytes::Bytes;
 
@@ -303,4 +305,40 @@ fn a_gap_says_the_servers_reason() {
         .unwrap();
     machine.receive(item(1, 13)).unwrap();
     assert_eq!(read(&mut machine, number), ["Some(2) TooLarge", "13"]);
+}
+
+#[test]
+fn a_gap_that_goes_back_says_nothing_and_moves_nothing() {
+    for why in [GapReason::TooLarge, GapReason::Lagged] {
+        for sequence in [3, 12] {
+            let mut machine = up();
+            let number = live(&mut machine, &alone());
+            machine.receive(item(1, 11)).unwrap();
+            machine.receive(item(1, 12)).unwrap();
+            let cursor = Cursor::new(ORIGIN, sequence);
+            let gap = FromServer::Gap { id: 1, cursor, why };
+            machine.receive(gap).unwrap();
+            for again in [4, 11, 12, 13] {
+                machine.receive(item(1, again)).unwrap();
+            }
+            assert_eq!(read(&mut machine, number), ["11", "12", "13"]);
+            machine.link_up();
+            assert_eq!(sent(&mut machine), ["subscribe 1 Some(13) None"]);
+        }
+    }
+}
+
+#[test]
+fn a_gap_of_another_origin_begins_anew_wherever_it_is() {
+    for sequence in [3, 10, 20] {
+        let mut machine = up();
+        let number = live(&mut machine, &alone());
+        let (cursor, why) = (Cursor::new(8, sequence), GapReason::Lagged);
+        let gap = FromServer::Gap { id: 1, cursor, why };
+        machine.receive(gap).unwrap();
+        let next = sequence + 1;
+        machine.receive(item(1, next)).unwrap();
+        let expected = ["None Restarted".to_owned(), next.to_string()];
+        assert_eq!(read(&mut machine, number), expected);
+    }
 }

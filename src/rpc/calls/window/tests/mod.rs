@@ -1,3 +1,5 @@
+mod walks;
+
 use super::*;
 use crate::rpc::FaultKind;
 
@@ -306,4 +308,96 @@ fn a_request_that_does_not_fit_costs_nobody_an_answer() {
     assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
     assert_eq!((desk.window.running, desk.window.running_memory), (0, 0));
     assert_eq!(desk.window.memory, 2 * CLIENT + KEY + 8);
+}
+
+#[test]
+fn a_call_gets_all_that_can_be_forgotten_and_with_one_byte_more_nothing_is() {
+    let most = 64 * 1024;
+    let largest = most - 2 * CLIENT - KEY;
+    let mut desk = Desk::new(CallLimits::default().key_memory(most));
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    desk.run(1, 7);
+    assert_eq!(desk.begin_of(CLIENT_TWO, 1, largest + 1, 1), Begin::Full);
+    assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
+    assert_eq!(desk.begin_of(CLIENT_TWO, 1, largest, 1), Begin::Run(1));
+    assert_eq!(desk.begin(1, 7), Begin::Forgotten);
+    assert_eq!(desk.window.memory, most);
+}
+
+#[test]
+fn a_call_that_does_not_fit_costs_its_own_client_no_key() {
+    let most = 64 * 1024;
+    let mut desk = Desk::new(CallLimits::default().key_memory(most).keys_per_client(1));
+    desk.enter(CLIENT_ONE, 0);
+    desk.run(1, 7);
+    assert_eq!(desk.begin_of(CLIENT_ONE, 2, most, 8), Begin::Full);
+    assert_eq!(desk.begin(1, 7), Begin::Answer(answer(1)));
+}
+
+#[test]
+fn a_client_that_is_gone_makes_room_for_a_call() {
+    let most = 2 * CLIENT + KEY;
+    let mut desk = Desk::new(CallLimits::default().key_memory(most));
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    assert_eq!(desk.begin_of(CLIENT_TWO, 1, 1, 1), Begin::Full);
+    desk.window.leave(desk.now, CLIENT_ONE);
+    assert_eq!(desk.begin_of(CLIENT_TWO, 1, 1, 1), Begin::Run(1));
+    assert_eq!(desk.window.clients.len(), 1);
+}
+
+#[test]
+fn answers_are_kept_for_their_time_also_while_their_client_is_away() {
+    let an_hour = Duration::from_hours(1);
+    let mut desk = Desk::new(CallLimits::default().key_time(an_hour));
+    desk.enter(CLIENT_ONE, 0);
+    desk.run(1, 7);
+    assert_eq!(desk.begin(2, 8), Begin::Run(2));
+    desk.window.leave(desk.now, CLIENT_ONE);
+    desk.pass(600);
+    desk.finish(8, answer(2));
+    desk.pass(3599);
+    desk.enter(CLIENT_ONE, 2);
+    assert_eq!(desk.begin(1, 7), Begin::Forgotten);
+    assert_eq!(desk.begin(2, 8), Begin::Answer(answer(2)));
+    desk.pass(1);
+    assert_eq!(desk.begin(2, 8), Begin::Forgotten);
+}
+
+/// Otherwise a client has all others wait for as long as it takes to forget what it asked in a minute.
+#[test]
+fn a_great_many_old_answers_are_forgotten_little_by_little() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    desk.enter(CLIENT_TWO, 0);
+    let most = FORGOTTEN_AT_ONCE;
+    for id in 1..=5 * most as u64 {
+        desk.run(id, id.into());
+    }
+    desk.pass(60);
+    for left in (0..5).rev() {
+        desk.enter(CLIENT_TWO, 0);
+        assert_eq!(desk.window.finished.len(), left * most);
+    }
+}
+
+/// A client without answers counts for little: it must not be large then.
+#[test]
+fn what_was_needed_for_many_answers_is_given_back_with_them() {
+    let mut desk = Desk::new(CallLimits::default());
+    desk.enter(CLIENT_ONE, 0);
+    for id in 1..=10_000 {
+        desk.run(id, id.into());
+    }
+    desk.pass(30);
+    desk.run(10_001, 10_001);
+    desk.pass(30);
+    for _ in 0..=10_000 / FORGOTTEN_AT_ONCE {
+        desk.enter(CLIENT_ONE, 0);
+    }
+    let known = &desk.window.clients[&CLIENT_ONE];
+    assert_eq!((known.finished.len(), known.memory), (1, CLIENT + KEY + 8));
+    let kept = known.finished.capacity() * size_of::<u64>();
+    assert!(kept < KEY, "{kept} bytes");
 }
