@@ -112,7 +112,9 @@ pub enum Timeout {
 #[non_exhaustive]
 pub enum Violation {
     /// The first bytes are no hello of ours: another protocol speaks there.
-    #[error("the first frame is not a sessionwire hello")]
+    #[error(
+        "the first frame is not a sessionwire hello: do both ends use the same kind of endpoint, such as tcp:// or wss://?"
+    )]
     NotSessionwire,
     /// A second hello.
     #[error("a second hello")]

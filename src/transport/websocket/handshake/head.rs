@@ -32,7 +32,8 @@ pub(super) enum Malformed {
     Other(&'static str),
 }
 
-/// The head up to and with its empty line, and what came in behind it.
+/// The head up to and with its empty line, and what came in behind it. Of what does not begin like HTTP it
+/// is not waited for more: the peer may say nothing else before it has an answer.
 pub(super) async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     limits: Limits,
@@ -56,12 +57,24 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
         let searched = filled.saturating_sub(3);
         filled = filled.saturating_add(count).min(buffer.len());
         let unsearched = buffer.get(searched..filled).unwrap_or_default();
-        if let Some(end) = end(unsearched) {
+        let is_foreign = buffer.first().is_some_and(|&byte| !may_begin(byte));
+        let end = if is_foreign {
+            Some(filled)
+        } else {
+            end(unsearched)
+        };
+        if let Some(end) = end {
             buffer.truncate(filled);
             let head = buffer.split_to(searched.saturating_add(end).min(filled));
             return Ok((head.freeze(), buffer.freeze()));
         }
     }
+}
+
+/// Whether a head may begin so: by a method, by a version, or by the empty line that RFC 9112, section 2.2,
+/// forgives.
+fn may_begin(byte: u8) -> bool {
+    byte.is_ascii_graphic() || byte == b'\r' || byte == b'\n'
 }
 
 /// Where the first empty line ends, whatever ends its lines.

@@ -72,6 +72,13 @@ fn it_says_what_it_was_told_to() {
 }
 
 #[test]
+fn a_server_of_another_kind_of_endpoint_is_known_by_its_first_byte() {
+    let problem = fails(&TransportConfig::default(), "\0\0\0\u{17}\0yamx");
+    assert!(problem.contains("is no HTTP/1.1 response"), "{problem}");
+    assert!(problem.contains("the same kind of endpoint"), "{problem}");
+}
+
+#[test]
 fn an_answer_that_is_none() {
     let config = TransportConfig::default();
     let without = |line: &str| format!("{WELCOME}\r\n").replace(line, "");

@@ -186,6 +186,17 @@ fn a_bomb_is_answered_before_it_is_over() {
     assert_eq!(refusal(&TransportConfig::default(), &bomb).0, 431);
 }
 
+/// It waits for an answer, and has said all that it will say until then.
+#[test]
+fn who_dials_with_another_kind_of_endpoint_is_told_at_once() {
+    let hello = "\0\0\0\u{17}\0yamx";
+    let (status, text) = refusal(&TransportConfig::default(), hello);
+    assert_eq!(
+        (status, text.as_str()),
+        (400, "its first line is malformed")
+    );
+}
+
 #[test]
 fn web_pages_of_other_hosts_are_refused() {
     let same = OriginPolicy::SameHost;
