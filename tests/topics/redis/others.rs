@@ -1,0 +1,68 @@
+//! What other programs do to the keys of topics.
+
+use sessionwire::rpc::{BackplaneError, Event, PublishError};
+
+use super::server::Redis;
+use super::{process, publish, restarted, subscribing};
+use crate::stage::{client, read_to};
+use crate::support::watched;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_of_another_program_holds_up_no_topic() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    watched(async {
+        let (endpoint, topics) = process(&redis).await;
+        let mut subscription = subscribing(&client(&endpoint)).await;
+        let feed = topics.open(&2).await.expect("to open");
+        publish(&topics, 1..=3).await;
+        read_to(&mut subscription, &mut 1, 3).await;
+        redis.say(r#"XADD "sessionwire:topic:\x01" * a "" b """#);
+        let event = subscription.recv().await;
+        assert!(matches!(event, Some(Event::Other { .. })), "{event:?}");
+        publish(&topics, 4..=5).await;
+        read_to(&mut subscription, &mut 4, 5).await;
+        let last = topics.publish(&2, &1).await.expect("to publish");
+        while feed.cursor() != last {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_whose_key_has_something_else_holds_up_itself_alone() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    watched(async {
+        let (endpoint, topics) = process(&redis).await;
+        let mut subscription = subscribing(&client(&endpoint)).await;
+        let feed = topics.open(&2).await.expect("to open");
+        publish(&topics, 1..=3).await;
+        read_to(&mut subscription, &mut 1, 3).await;
+        redis.say(r#"DEL "sessionwire:topic:\x01""#);
+        redis.say(r#"SET "sessionwire:topic:\x01" text"#);
+        let error = topics.publish(&1, &4).await.expect_err("to be refused");
+        let is_told = matches!(error, PublishError::Backplane(BackplaneError::Refused(_)));
+        assert!(is_told, "{error}");
+        for number in 1..=5 {
+            let last = topics.publish(&2, &number).await.expect("to publish");
+            while feed.cursor() != last {
+                tokio::task::yield_now().await;
+            }
+        }
+        // One that is opened now is read too.
+        let feed = topics.open(&3).await.expect("to open");
+        let last = topics.publish(&3, &1).await.expect("to publish");
+        while feed.cursor() != last {
+            tokio::task::yield_now().await;
+        }
+        redis.say(r#"DEL "sessionwire:topic:\x01""#);
+        publish(&topics, 4..=5).await;
+        restarted(&mut subscription).await;
+        read_to(&mut subscription, &mut 4, 5).await;
+    })
+    .await;
+}
