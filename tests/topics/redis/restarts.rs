@@ -13,8 +13,13 @@ const STREAM: &str = r#""sessionwire:topic:\x01""#;
 
 /// A server, and a network before it that fails on command.
 fn behind_a_proxy() -> Option<(Redis, Proxy)> {
-    let port = free_port();
-    let redis = Redis::start_with(&["--port", &port.to_string()])?;
+    behind_a_proxy_on(free_port())
+}
+
+fn behind_a_proxy_on(port: u16) -> Option<(Redis, Proxy)> {
+    // A copy needs not wait for others.
+    let delay = ["--repl-diskless-sync-delay", "0"];
+    let redis = Redis::start_with(&[["--port", &port.to_string()], delay].concat())?;
     let proxy = Proxy::before(&format!("tcp://127.0.0.1:{port}"));
     Some((redis, proxy))
 }
@@ -42,9 +47,11 @@ async fn a_server_that_lost_its_newest_items_is_a_restart_for_who_has_read_them(
         // The numbers of the lost ones are taken before the reader looks.
         cut(&proxy).await;
         redis.restart();
-        let first = publish_at_last(&writes, 12).await;
-        assert_eq!(first.sequence(), 1);
-        publish(&writes, 13..=20).await;
+        // Another topic comes first.
+        while writes.publish(&2, &0).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        publish(&writes, 12..=20).await;
         proxy.set(Fault::Pass);
         restarted(&mut subscription).await;
         read_to(&mut subscription, &mut 12, 20).await;
@@ -74,6 +81,67 @@ async fn who_has_read_what_is_lost_is_told_so_by_a_process_that_never_saw_it() {
         proxy.set(Fault::Pass);
         restarted(&mut subscription).await;
         read_to(&mut subscription, &mut 12, 20).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_takes_the_place_of_its_primary_with_less_is_a_restart() {
+    let primary = free_port();
+    let Some((mut redis, proxy)) = behind_a_proxy_on(primary) else {
+        return;
+    };
+    let (primary, port) = (primary.to_string(), free_port().to_string());
+    let settings = ["--port", &port, "--replicaof", "127.0.0.1", &primary];
+    let Some(copy) = Redis::start_with(&settings) else {
+        return;
+    };
+    watched(async {
+        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
+        let (endpoint, topics) = process_over(backplane.await.expect("a connection")).await;
+        let mut subscription = subscribing(&client(&endpoint)).await;
+        publish(&topics, 1..=5).await;
+        read_to(&mut subscription, &mut 1, 5).await;
+        // It may still be starting, or loading.
+        drop(copy.connect(&copy.endpoint(), RedisConfig::default()).await);
+        while copy.say(&format!("XLEN {STREAM}")) != "5" {
+            tokio::task::yield_now().await;
+        }
+        copy.say("REPLICAOF NO ONE");
+        publish(&topics, 6..=11).await;
+        read_to(&mut subscription, &mut 6, 11).await;
+        cut(&proxy).await;
+        redis.kill();
+        let (_, others) = process(&copy).await;
+        publish(&others, 12..=20).await;
+        proxy.move_to(&format!("tcp://127.0.0.1:{port}"));
+        proxy.set(Fault::Pass);
+        restarted(&mut subscription).await;
+        read_to(&mut subscription, &mut 12, 20).await;
+    })
+    .await;
+}
+
+/// Without a restart nobody can tell, unless the reader looks before the numbers are taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_has_less_than_was_read_of_it_is_begun_anew() {
+    let Some((redis, proxy)) = behind_a_proxy() else {
+        return;
+    };
+    watched(async {
+        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
+        let (endpoint, topics) = process_over(backplane.await.expect("a connection")).await;
+        let mut subscription = subscribing(&client(&endpoint)).await;
+        publish(&topics, 1..=4).await;
+        let origin = topics.publish(&1, &5).await.expect("to publish").origin();
+        read_to(&mut subscription, &mut 1, 5).await;
+        cut(&proxy).await;
+        redis.say(&format!("XDEL {STREAM} {origin}-5"));
+        redis.say(&format!("XSETID {STREAM} {origin}-4"));
+        proxy.set(Fault::Pass);
+        restarted(&mut subscription).await;
+        publish_at_last(&topics, 6).await;
+        read_to(&mut subscription, &mut 6, 6).await;
     })
     .await;
 }

@@ -160,13 +160,13 @@ mod tests {
 
     #[test]
     fn a_server_says_its_run_or_else_it_has_none() {
-        let run = |text: &str| super::run(Value::BulkString(text.into()));
+        let told = |text: &str| run(Value::BulkString(text.into()));
         let about = "# Server\r\nredis_version:7.0.15\r\nrun_id:0a1b\r\ntcp_port:0\r\n";
-        assert_eq!(run(about).unwrap(), "0a1b");
+        assert_eq!(told(about).unwrap(), "0a1b");
         for none in ["", "# Server\r\nrun_id:\r\n", "old_run_id:7\r\n"] {
-            assert_eq!(run(none).unwrap(), "", "{none}");
+            assert_eq!(told(none).unwrap(), "", "{none}");
         }
-        assert!(super::run(answer("*0")).is_err());
+        assert!(run(answer("*0")).is_err());
     }
 
     #[test]
