@@ -63,13 +63,14 @@ impl Subscriber for Log {
 }
 
 /// What the documentation of `RedisConfig::login` says.
-const RIGHTS: [&str; 14] = [
+const RIGHTS: [&str; 15] = [
     "~sessionwire:*",
     "+eval",
     "+exists",
     "+time",
-    "+get",
-    "+set",
+    "+hmget",
+    "+hset",
+    "+del",
     "+xinfo|stream",
     "+xadd",
     "+xdel",

@@ -1,10 +1,11 @@
 //! What other programs do to the keys of topics.
 
-use sessionwire::rpc::{BackplaneError, Event, PublishError};
+use sessionwire::rpc::{BackplaneError, Event, PublishError, RedisConfig};
 
-use super::server::Redis;
-use super::{process, publish, restarted, subscribing};
+use super::server::{Redis, free_port};
+use super::{process, process_over, publish, restarted, subscribing};
 use crate::stage::{client, read_to};
+use crate::support::proxy::Proxy;
 use crate::support::watched;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,15 +34,19 @@ async fn an_entry_of_another_program_holds_up_no_topic() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_whose_key_has_something_else_holds_up_itself_alone() {
-    let Some(redis) = Redis::start() else {
+    let port = free_port();
+    let Some(redis) = Redis::start_with(&["--port", &port.to_string()]) else {
         return;
     };
     watched(async {
-        let (endpoint, topics) = process(&redis).await;
+        let proxy = Proxy::before(&format!("tcp://127.0.0.1:{port}"));
+        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
+        let (endpoint, topics) = process_over(backplane.await.expect("a connection")).await;
         let mut subscription = subscribing(&client(&endpoint)).await;
         let feed = topics.open(&2).await.expect("to open");
         publish(&topics, 1..=3).await;
         read_to(&mut subscription, &mut 1, 3).await;
+        let accepted = proxy.counts().accepted;
         redis.say(r#"DEL "sessionwire:topic:\x01""#);
         redis.say(r#"SET "sessionwire:topic:\x01" text"#);
         let error = topics.publish(&1, &4).await.expect_err("to be refused");
@@ -63,6 +68,7 @@ async fn a_topic_whose_key_has_something_else_holds_up_itself_alone() {
         publish(&topics, 4..=5).await;
         restarted(&mut subscription).await;
         read_to(&mut subscription, &mut 4, 5).await;
+        assert_eq!(proxy.counts().accepted, accepted, "no connection was lost");
     })
     .await;
 }

@@ -229,7 +229,7 @@ async fn numbers_go_on_when_the_clock_was_set_back() {
         publish(&topics, 1..=3).await;
         read_to(&mut subscription, &mut next, 3).await;
         // Another run had a clock that was ahead.
-        redis.say(r#"SET sessionwire:origins "4000000000000000 5000000000000000 another""#);
+        redis.say("HSET sessionwire:origins run another last 5000000000000000");
         for origin in [5_000_000_000_000_001, 5_000_000_000_000_002] {
             let cursor = topics.publish(&1, &next).await.expect("to publish");
             assert_eq!((cursor.origin(), cursor.sequence()), (origin, 1));

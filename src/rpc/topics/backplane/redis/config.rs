@@ -43,8 +43,8 @@ impl Default for RedisConfig {
 }
 
 impl RedisConfig {
-    /// What the names of all keys begin with: a stream's is followed by `topic:` and the topic's encoding, and
-    /// `origins` is the name of one more key. Default `sessionwire:`.
+    /// What the names of all keys begin with: `topic:` and a topic's encoding follow in those of streams, and
+    /// `origins` in that of one more key. Default `sessionwire:`.
     ///
     /// Interfaces that share a Redis server need different ones, of which none begins with another.
     #[must_use]
@@ -89,7 +89,7 @@ impl RedisConfig {
     /// is all that the user needs, with a prefix of `prices:`:
     ///
     /// ```text
-    /// ACL SETUSER market on >password ~prices:* +eval +exists +time +get +set
+    /// ACL SETUSER market on >password ~prices:* +eval +exists +time +hmget +hset +del
     ///     +xinfo|stream +xadd +xdel +xrevrange +xread +client|id +client|unblock +info
     /// ```
     #[must_use]

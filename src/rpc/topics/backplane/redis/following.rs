@@ -26,7 +26,7 @@ pub(super) fn share(streams: usize) -> usize {
     (ANSWER / streams.max(1)).clamp(1, SHARE)
 }
 
-/// The topics that are followed, by the keys of their streams, and the one who reads them all. `M` is where items go.
+/// The topics that are followed, by the keys of their streams, and who reads them. `M` is where items go.
 #[derive(Debug)]
 pub(super) struct Following<M> {
     topics: FxHashMap<Bytes, Topic<M>>,
@@ -107,7 +107,9 @@ impl<M: Clone> Following<M> {
     /// The reader has a connection, which Redis calls so: nothing is known of what was before.
     pub(super) fn connected(&mut self, connection: Option<i64>) {
         self.reader = Some(Reader { connection });
-        self.doubt();
+        for topic in self.topics.values_mut() {
+            topic.standing = Standing::Unsure;
+        }
     }
 
     /// The reader has no connection.
@@ -115,10 +117,12 @@ impl<M: Clone> Following<M> {
         self.reader = Some(Reader::default());
     }
 
-    /// Redis is to be asked about all topics.
+    /// One of the topics that are read is refused: Redis is to be asked about them all.
     pub(super) fn doubt(&mut self) {
         for topic in self.topics.values_mut() {
-            topic.standing = Standing::Unsure;
+            if topic.standing == Standing::Read {
+                topic.standing = Standing::Unsure;
+            }
         }
     }
 
@@ -330,6 +334,8 @@ mod tests {
         assert_eq!(following.places(), [(OTHER, place)]);
         assert_eq!(following.unsure(later - Duration::from_nanos(1)), []);
         assert_eq!(following.unsure(later), [(KEY, place)]);
+        following.doubt();
+        assert_eq!(following.unsure(now), [(OTHER, place)]);
         assert!(!following.refused(&KEY, later), "it is no news");
         following.connected(None);
         assert_eq!(following.unsure(now).len(), 2);

@@ -4,15 +4,15 @@
 //! `<origin>-*`, so that numbers have no holes, and mean the same to whoever reads them. An origin is the time
 //! in microseconds at which it was given to a stream.
 //!
-//! A Redis that starts again, or another one that takes its place, may have lost its newest entries and nobody
-//! can tell: it would give their numbers to other items. So an origin belongs to one run of one server. A key
-//! beside the streams has `<first> <last> <run>`: the origins that this run has given. A stream of any other
-//! origin, or with nothing of one that was seen already, gets a new one, above all that were given, from whoever comes first to
-//! publish there or to read on. What is left of the former one is in the stream before it, until it is
-//! trimmed.
+//! A Redis that starts again, or another one that takes its place, may have lost its newest entries, and
+//! cannot tell: it would give their numbers to other items. So an origin belongs to one run of one server.
+//! A hash beside the streams says which `run` that is, which origin was the `last` that it has given, and,
+//! of each stream that was used in it, which one it has. A stream with another origin than that, or with
+//! less than was seen of it, gets a new one, above all that were given, from whoever comes first to publish
+//! there or to read on. What is left of the former one stays before it in the stream, until it is trimmed.
 //!
-//! What this cannot see: data of the same run put back into the same run, such as a copy that was a primary
-//! while no process at all spoke to it, and gave its older data back to the one before.
+//! This does not see older data of a run that is put back in the same run: a copy was the primary while no
+//! process spoke to it, and the one before it took over again, with what the copy had.
 
 mod address;
 mod asks;
@@ -56,16 +56,17 @@ use crate::runtime;
 ///
 /// It may have lost all of its data, or the newest of it, and cannot tell. So whenever it starts again, or
 /// another one takes its place, other numbers begin: subscribers are told by a gap, `Restarted`, even if
-/// nothing is missing. What is left of the former numbers comes before it, as far as feeds keep it.
-/// A server, or a service in its place, that does not say `run_id` when it is asked for `INFO server` is taken to have never
-/// started again: if it loses its newest items, subscribers miss them without being told.
+/// nothing is missing. What is left of the former numbers comes before the gap, as far as feeds keep it.
+///
+/// Redis is asked for its run by `INFO server`. A service in its place that does not say `run_id` there is
+/// taken to have never started again: if it loses its newest items, others get their numbers, and
+/// subscribers miss them without being told. The same holds if older data is put back while Redis runs.
 ///
 /// # How topics are read
 ///
-/// Of each topic up to 16 items are read at once, of all together up to 1,024 (one of each topic, if more
-/// are followed): a process that comes back holds so many beside what its feeds keep. A topic that Redis refuses,
-/// such as one whose key has something else than a stream in it, is logged once and tried again every 5 s; the others go
-/// on.
+/// Of each topic up to 16 items are read at once, of all together up to 1,024, or one of each topic if more
+/// are followed: so many are held beside what feeds keep. A topic that Redis refuses, such as one whose key
+/// has something else in it than a stream, is logged once and tried again every 5 s; the others go on.
 ///
 /// # Order, and lost connections
 ///
@@ -94,13 +95,13 @@ struct Shared {
     server: Arc<Server>,
     asks: Arc<Asks>,
     following: Mutex<Following<Mirror>>,
-    /// The key that says which origins hold.
+    /// The key of the hash that says which origins hold.
     origins: Bytes,
 }
 
 /// Between the prefix and a topic: whatever the topic is, its key is not the other one.
 const STREAM: &[u8] = b"topic:";
-/// Behind the prefix, in the name of the key that says which origins hold.
+/// Behind the prefix, in the name of the hash that says which origins hold.
 const ORIGINS: &[u8] = b"origins";
 
 impl RedisBackplane {

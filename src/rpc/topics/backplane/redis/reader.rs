@@ -168,8 +168,8 @@ struct Change {
     next: u64,
 }
 
-/// Shows what is left of the former origins behind the places, then begins the next ones; answers how many topics
-/// are refused.
+/// Shows what is left of the former origins behind the places, then begins the next ones; answers how many
+/// topics are refused.
 async fn change_origins(
     shared: &Shared,
     connection: &Connection,

@@ -7,18 +7,28 @@ use redis::{Cmd, cmd};
 use super::commands::Question;
 use crate::rpc::topics::cursor::Cursor;
 
-/// The keys of a topic: its stream, and where it is written down which origins hold.
+/// The stream of a topic, and the hash that says which origins hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys<'keys> {
     pub(super) stream: &'keys [u8],
     pub(super) origins: &'keys [u8],
 }
 
-/// Where the stream ends, and whether its origin holds: it is one of those, from the first to the last, that
-/// this run of the server has given.
+/// The origin that this run of the server has given to the stream, if it has.
+const KNOW: &str = "
+local this = ARGV[#ARGV]
+local known = redis.call('HMGET', KEYS[2], 'run', 'last', KEYS[1])
+local run, last, given = known[1], known[2], known[3]
+local exists = redis.call('EXISTS', KEYS[1]) == 1
+local origin, sequence = given
+";
+
+const ADD: &str = "('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], origin .. '-*', 'item', ARGV[2])";
+
+/// Where the stream ends.
 const LOOK: &str = "
-local origin, sequence
-if redis.call('EXISTS', KEYS[1]) == 1 then
+origin = nil
+if exists then
   local about = redis.call('XINFO', 'STREAM', KEYS[1])
   for place = 1, #about, 2 do
     if about[place] == 'last-generated-id' then
@@ -26,41 +36,41 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
     end
   end
 end
-local this = ARGV[#ARGV]
-local first, last, run = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) (%d+) (.*)$')
-local holds = origin and run == this
-  and tonumber(first) <= tonumber(origin) and tonumber(origin) <= tonumber(last)
 ";
 
-/// Gives a stream another origin, above all there were, if its own does not hold. That is the time, unless the clock
-/// was ahead once.
-const MEND: &str = "
-if not holds then
-  local time = redis.call('TIME')
-  local now = time[1] * 1000000 + time[2]
-  local new = string.format('%.0f', math.max(now, (last or 0) + 1, (origin or 0) + 1))
-  if run ~= this then first = new end
-  redis.call('SET', KEYS[2], first .. ' ' .. new .. ' ' .. this)
-  redis.call('XADD', KEYS[1], new .. '-0', 'item', '')
-  redis.call('XDEL', KEYS[1], new .. '-0')
-  origin, sequence = new, '0'
-end
+/// Gives the stream another origin, above all there were: the time, unless the clock was ahead once.
+const GIVE: &str = "
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local new = string.format('%.0f', math.max(now, (last or 0) + 1, (origin or 0) + 1))
+if run ~= this then redis.call('DEL', KEYS[2]) end
+redis.call('HSET', KEYS[2], 'run', this, 'last', new, KEYS[1], new)
+redis.call('XADD', KEYS[1], new .. '-0', 'item', '')
+redis.call('XDEL', KEYS[1], new .. '-0')
+origin, sequence = new, '0'
 ";
 
-/// An origin does not hold either if it does not have what was seen of it.
-const COMPARE: &str = "
-holds = holds and (origin ~= ARGV[1] or tonumber(ARGV[2]) <= tonumber(sequence))
-";
-
+/// An origin holds no longer if the stream does not have what was seen of it.
 static BEGIN: LazyLock<String> = LazyLock::new(|| {
-    let answer = "return origin .. '-' .. sequence";
-    [LOOK, COMPARE, MEND, answer].concat()
+    let holds = "
+local holds = run == this and origin and origin == given
+  and (origin ~= ARGV[1] or tonumber(ARGV[2]) <= tonumber(sequence))
+if not holds then";
+    let answer = "end return origin .. '-' .. sequence";
+    [KNOW, LOOK, holds, GIVE, answer].concat()
 });
 
+/// The stream is looked at only if it is new in this run, or if another program has put there what is above
+/// its origin: Redis answers that with whole items.
 static PUBLISH: LazyLock<String> = LazyLock::new(|| {
-    let answer = "
-return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], origin .. '-*', 'item', ARGV[2])";
-    [LOOK, MEND, answer].concat()
+    let attempt = "
+if run == this and given and exists then
+  local added = redis.pcall";
+    let added = "
+  if type(added) == 'string' then return added end
+end";
+    let answer = "return redis.call";
+    [KNOW, attempt, ADD, added, LOOK, GIVE, answer, ADD].concat()
 });
 
 /// Adds an item to a stream, which keeps so many; the answer is its [`cursor`](super::commands::cursor).
