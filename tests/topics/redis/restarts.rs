@@ -1,10 +1,12 @@
 //! A server that starts again, with less than it had or with all of it.
 
-use sessionwire::rpc::{Event, RedisConfig, SubscribeOptions};
+use std::collections::HashMap;
+
+use sessionwire::rpc::{Cursor, Event, GapReason, RedisConfig, SubscribeOptions, Subscription};
 
 use super::server::{Redis, free_port};
 use super::{process, process_over, publish, publish_at_last, restarted, subscribing};
-use crate::stage::{client, read_to};
+use crate::stage::{Numbers, client, read_to};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::watched;
 
@@ -239,15 +241,14 @@ async fn numbers_go_on_when_the_clock_was_set_back() {
             read_to(&mut subscription, &mut next, last).await;
             redis.say(&format!("DEL {STREAM}"));
         }
-        // An origin that nobody gave.
+        // Origins that nobody gave.
         redis.say(&format!(r#"XADD {STREAM} 6000000000000000-7 item """#));
         let cursor = topics.publish(&1, &next).await.expect("to publish");
-        assert_eq!(cursor.origin(), 6_000_000_000_000_001);
-        restarted(&mut subscription).await;
-        let event = subscription.recv().await;
-        assert!(matches!(event, Some(Event::Other { .. })), "{event:?}");
-        restarted(&mut subscription).await;
-        read_to(&mut subscription, &mut { next }, next).await;
+        assert_eq!(cursor, Cursor::new(6_000_000_000_000_001, 1));
+        redis.say(&format!(r#"XADD {STREAM} 7000000000000000-7 item """#));
+        let (_, late) = process(&redis).await;
+        let feed = late.open(&1).await.expect("to open");
+        assert_eq!(feed.cursor(), Cursor::new(7_000_000_000_000_001, 0));
     })
     .await;
 }
@@ -272,4 +273,67 @@ async fn no_topic_has_the_key_that_says_which_origins_hold() {
         assert_eq!(redis.say("DBSIZE"), "5");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_number_is_given_twice_however_often_a_server_loses_its_newest_items() {
+    let Some((mut redis, proxy)) = behind_a_proxy() else {
+        return;
+    };
+    watched(async {
+        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
+        let (endpoint, _reads) = process_over(backplane.await.expect("a connection")).await;
+        let (_, writes) = process(&redis).await;
+        let mut subscription = subscribing(&client(&endpoint)).await;
+        let (mut published, mut value, mut last) = (HashMap::new(), 0, None);
+        for round in 1..=8 {
+            for number in 0..10 + round {
+                value += 1;
+                let cursor = publish_at_last(&writes, value).await;
+                assert_eq!(published.insert(cursor, value), None, "{cursor:?} twice");
+                last = Some(cursor);
+                if number == 2 * round {
+                    redis.say("SAVE");
+                }
+            }
+            // Of some rounds the reader sees all, of some nothing, of some whatever comes.
+            match round % 3 {
+                0 => {
+                    cut(&proxy).await;
+                    redis.restart();
+                    value += 1;
+                    published.insert(publish_at_last(&writes, value).await, value);
+                    proxy.set(Fault::Pass);
+                }
+                1 => {
+                    while next(&mut subscription, &published).await != last {}
+                    redis.restart();
+                }
+                _ => redis.restart(),
+            }
+        }
+        value += 1;
+        let last = publish_at_last(&writes, value).await;
+        published.insert(last, value);
+        while next(&mut subscription, &published).await != Some(last) {}
+    })
+    .await;
+}
+
+/// The next item, which is the one that was published with its number.
+async fn next(
+    subscription: &mut Subscription<Numbers>,
+    published: &HashMap<Cursor, u64>,
+) -> Option<Cursor> {
+    match subscription.recv().await {
+        Some(Event::Item { cursor, value }) => {
+            assert_eq!(published.get(&cursor), Some(&value), "{cursor:?}");
+            Some(cursor)
+        }
+        Some(Event::Gap { why, .. }) => {
+            assert_eq!(why, GapReason::Restarted);
+            None
+        }
+        other => panic!("{other:?}"),
+    }
 }
