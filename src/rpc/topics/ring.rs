@@ -102,8 +102,8 @@ impl Ring {
         self.newest = place.sequence();
     }
 
-    /// Adds an item that was numbered elsewhere, unless it was there already. Nothing is kept from
-    /// before a hole.
+    /// Adds an item that was numbered elsewhere, unless it was there already. Nothing of its origin is kept
+    /// from before a hole.
     pub(super) fn put(&mut self, cursor: Cursor, body: Bytes, now: Instant) -> bool {
         let before = cursor.sequence().saturating_sub(1);
         let is_known = cursor.origin() == self.origin;
