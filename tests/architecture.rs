@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Told what happened and what time it is, these never ask.
-const SANS_IO: [&str; 21] = [
+const SANS_IO: [&str; 22] = [
     "codec/",
     "mux/frame",
     "mux/input.rs",
@@ -35,6 +35,7 @@ const SANS_IO: [&str; 21] = [
     "rpc/calls/window/",
     "rpc/link/backoff.rs",
     "rpc/topics/allowance.rs",
+    "rpc/topics/backplane/redis/following.rs",
     "rpc/topics/backplane/redis/queue.rs",
     "rpc/topics/machine/",
     "rpc/topics/ring.rs",

@@ -14,8 +14,17 @@ pub(super) struct Ring {
     origin: u64,
     /// The number of the newest item, whether it is still there or not.
     newest: u64,
+    /// The first of these are of the former origin.
     items: VecDeque<Kept>,
     bytes: usize,
+    former: Former,
+}
+
+/// What is kept from before the origin became another one.
+#[derive(Debug, Clone, Copy)]
+struct Former {
+    end: Cursor,
+    items: usize,
 }
 
 #[derive(Debug)]
@@ -34,6 +43,10 @@ impl Ring {
             newest: 0,
             items: VecDeque::new(),
             bytes: 0,
+            former: Former {
+                end: Cursor::new(origin, 0),
+                items: 0,
+            },
         }
     }
 
@@ -42,10 +55,19 @@ impl Ring {
         Cursor::new(self.origin, self.newest)
     }
 
-    /// The place before the oldest item that is kept.
+    /// The place before the oldest item of this origin that is kept.
     pub(super) fn begin(&self) -> Cursor {
-        let kept = self.items.len() as u64;
+        let kept = self.items.len().saturating_sub(self.former.items) as u64;
         Cursor::new(self.origin, self.newest.saturating_sub(kept))
+    }
+
+    /// The number of the newest item of the origin of `place`.
+    pub(super) fn newest(&self, place: Cursor) -> u64 {
+        if self.is_former(place) {
+            self.former.end.sequence()
+        } else {
+            self.newest
+        }
     }
 
     /// Adds the next item, and lets go of what is too old or too much.
@@ -61,16 +83,27 @@ impl Ring {
         self.end()
     }
 
-    /// Begins at a place, with nothing before it.
+    /// Begins at a place, with nothing of its origin before it. What is kept of the origin that ends by
+    /// this is there still for those who have not come to its end.
     pub(super) fn restart(&mut self, place: Cursor) {
+        if place.origin() != self.origin {
+            for _ in 0..self.former.items {
+                self.drop_oldest();
+            }
+            self.former = Former {
+                end: self.end(),
+                items: self.items.len(),
+            };
+        }
+        for kept in self.items.drain(self.former.items..) {
+            self.bytes = self.bytes.saturating_sub(kept.body.len());
+        }
         self.origin = place.origin();
         self.newest = place.sequence();
-        self.items.clear();
-        self.bytes = 0;
     }
 
-    /// Adds an item that was numbered elsewhere, unless it was there already. Nothing is kept from
-    /// before a hole.
+    /// Adds an item that was numbered elsewhere, unless it was there already. Nothing of its origin is kept
+    /// from before a hole.
     pub(super) fn put(&mut self, cursor: Cursor, body: Bytes, now: Instant) -> bool {
         let before = cursor.sequence().saturating_sub(1);
         let is_known = cursor.origin() == self.origin;
@@ -95,6 +128,10 @@ impl Ring {
     /// Where a follower goes on that has seen everything up to `after`: right there, if what
     /// follows is kept.
     pub(super) fn resume(&self, after: Cursor) -> Cursor {
+        if self.is_former(after) {
+            let begin = self.former_begin();
+            return Cursor::new(after.origin(), after.sequence().max(begin));
+        }
         let begin = self.begin();
         let is_known = after.origin() == self.origin && after.sequence() <= self.newest;
         if is_known && after.sequence() >= begin.sequence() {
@@ -106,14 +143,33 @@ impl Ring {
 
     /// The item behind `after`, which [`resume`](Self::resume) has answered.
     pub(super) fn next(&self, after: Cursor) -> Option<&Bytes> {
-        let place = after.sequence().checked_sub(self.begin().sequence())?;
-        let kept = self.items.get(usize::try_from(place).ok()?)?;
-        Some(&kept.body)
+        let (begin, former) = if after.origin() == self.origin {
+            (self.begin().sequence(), self.former.items)
+        } else if self.is_former(after) {
+            (self.former_begin(), 0)
+        } else {
+            return None;
+        };
+        let place = after.sequence().checked_sub(begin)?;
+        let place = usize::try_from(place).ok()?.checked_add(former)?;
+        Some(&self.items.get(place)?.body)
+    }
+
+    /// Whether something that is kept of the former origin is behind that place.
+    fn is_former(&self, place: Cursor) -> bool {
+        let Former { end, items } = self.former;
+        items > 0 && place.origin() == end.origin() && place.sequence() < end.sequence()
+    }
+
+    fn former_begin(&self) -> u64 {
+        let Former { end, items } = self.former;
+        end.sequence().saturating_sub(items as u64)
     }
 
     fn drop_oldest(&mut self) {
         if let Some(kept) = self.items.pop_front() {
             self.bytes = self.bytes.saturating_sub(kept.body.len());
+            self.former.items = self.former.items.saturating_sub(1);
         }
     }
 }
@@ -196,6 +252,80 @@ mod tests {
         assert_eq!(put(8, 6), (false, place(8, 4), place(8, 6)));
         assert_eq!(put(8, 9), (true, place(8, 8), place(8, 9)));
         assert_eq!(put(9, 1), (true, place(9, 0), place(9, 1)));
+    }
+
+    /// What a follower comes upon from a place on, which is of a former origin.
+    fn walk(ring: &Ring, after: Cursor) -> Vec<String> {
+        let (mut place, mut seen) = (after, Vec::new());
+        loop {
+            let resumed = ring.resume(place);
+            if resumed != place {
+                place = resumed;
+                seen.push(format!("{}-{}", place.origin(), place.sequence()));
+            }
+            let Some(body) = ring.next(place) else {
+                return seen;
+            };
+            seen.push(String::from_utf8(body.to_vec()).unwrap());
+            place = Cursor::new(place.origin(), place.sequence() + 1);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_the_former_origin_comes_before_what_the_next_one_has() {
+        let (mut ring, now) = ring(FeedLimits::default().items(4));
+        for text in ["one", "two", "three"] {
+            push(&mut ring, text, now);
+        }
+        ring.restart(Cursor::new(9, 0));
+        assert_eq!(
+            (ring.begin(), ring.end()),
+            (Cursor::new(9, 0), Cursor::new(9, 0))
+        );
+        push(&mut ring, "new", now);
+        let place = Cursor::new(7, 1);
+        assert_eq!(walk(&ring, place), ["two", "three", "9-0", "new"]);
+        assert_eq!((ring.newest(place), ring.newest(ring.end())), (3, 1));
+        assert_eq!(
+            walk(&ring, Cursor::new(7, 3)),
+            ["9-0", "new"],
+            "nothing is left"
+        );
+        assert_eq!(
+            walk(&ring, Cursor::new(7, 4)),
+            ["9-0", "new"],
+            "it never was"
+        );
+        assert_eq!(walk(&ring, Cursor::new(9, 0)), ["new"]);
+        push(&mut ring, "newer", now);
+        assert_eq!(
+            walk(&ring, Cursor::new(7, 0)),
+            ["7-1", "two", "three", "9-0", "new", "newer"]
+        );
+        push(&mut ring, "newest", now);
+        assert_eq!(
+            walk(&ring, place),
+            ["7-2", "three", "9-0", "new", "newer", "newest"]
+        );
+    }
+
+    #[test]
+    fn one_former_origin_is_kept_within_the_same_limits() {
+        let (mut ring, now) = ring(FeedLimits::default().bytes(8));
+        push(&mut ring, "one", now);
+        ring.restart(Cursor::new(8, 0));
+        push(&mut ring, "two", now);
+        ring.restart(Cursor::new(9, 0));
+        assert_eq!(walk(&ring, Cursor::new(7, 0)), ["9-0"]);
+        assert_eq!(walk(&ring, Cursor::new(8, 0)), ["two", "9-0"]);
+        push(&mut ring, "three", now);
+        assert_eq!(walk(&ring, Cursor::new(8, 0)), ["two", "9-0", "three"]);
+        // A hole, and one more byte than may be.
+        assert!(ring.put(Cursor::new(9, 7), "new".into(), now));
+        assert_eq!(walk(&ring, Cursor::new(8, 0)), ["two", "9-6", "new"]);
+        assert!(ring.put(Cursor::new(9, 8), "new".into(), now));
+        assert_eq!(walk(&ring, Cursor::new(8, 0)), ["9-6", "new", "new"]);
+        assert_eq!(ring.bytes, 6);
     }
 
     #[test]

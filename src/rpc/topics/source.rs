@@ -184,9 +184,9 @@ impl Follower {
         self.place
     }
 
-    /// The number of the newest item that there is.
+    /// The number of the newest item that there is, of the origin that this one reads.
     pub(super) fn newest(&self) -> u64 {
-        self.source.end().sequence()
+        self.source.lock().ring.newest(self.place)
     }
 
     /// Adds what comes next to `steps`, as far as `allowance` goes if there is one. When there is no more, the
@@ -204,13 +204,16 @@ impl Follower {
             state.waiting.remove(&ticket);
         }
         state.ring.expire(now);
-        let place = state.ring.resume(self.place);
-        if place != self.place {
-            self.place = place;
-            steps.push(Step::Gap(place));
-        }
         let (mut items, mut bytes) = (0, 0);
-        while let Some(body) = state.ring.next(self.place) {
+        loop {
+            let place = state.ring.resume(self.place);
+            if place != self.place {
+                self.place = place;
+                steps.push(Step::Gap(place));
+            }
+            let Some(body) = state.ring.next(self.place) else {
+                break;
+            };
             if allowance.is_some_and(Allowance::is_spent) {
                 return Next::WaitForCredit;
             }

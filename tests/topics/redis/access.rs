@@ -63,11 +63,14 @@ impl Subscriber for Log {
 }
 
 /// What the documentation of `RedisConfig::login` says.
-const RIGHTS: [&str; 11] = [
+const RIGHTS: [&str; 15] = [
     "~sessionwire:*",
     "+eval",
     "+exists",
     "+time",
+    "+hmget",
+    "+hset",
+    "+del",
     "+xinfo|stream",
     "+xadd",
     "+xdel",
@@ -75,6 +78,7 @@ const RIGHTS: [&str; 11] = [
     "+xread",
     "+client|id",
     "+client|unblock",
+    "+info",
 ];
 
 async fn publish_one(backplane: &RedisBackplane) -> Result<u64, BackplaneError> {
@@ -178,6 +182,27 @@ async fn a_user_that_may_do_what_is_documented_can_do_everything() {
         let error = publish_one(&backplane).await.expect_err("to be forbidden");
         assert!(matches!(error, BackplaneError::Forbidden(_)), "{error}");
         assert!(error.is_fatal() && !error.may_have_been_published());
+    })
+    .await;
+}
+
+/// It would be taken for one that never starts again.
+#[tokio::test]
+async fn a_user_that_may_not_know_the_run_of_the_server_is_not_let_in() {
+    let password = format!(">{PASSWORD}");
+    let user = ["--user", "market", "on", &password];
+    let Some(redis) = Redis::start_with(&[&user[..], &RIGHTS, &["-info"]].concat()) else {
+        return;
+    };
+    watched(async {
+        let url = redis.url(&format!("user=market&pass={PASSWORD}"));
+        let error = redis.connect(&url, RedisConfig::default()).await;
+        let error = error.expect_err("to be forbidden");
+        assert!(matches!(error, BackplaneError::Forbidden(_)), "{error}");
+        assert!(
+            error.is_fatal() && error.to_string().contains("info"),
+            "{error}"
+        );
     })
     .await;
 }

@@ -5,13 +5,17 @@
 //! failure.
 
 mod access;
+mod others;
 mod publishing;
+mod reading;
+mod restarts;
 mod server;
 
 use sessionwire::Router;
 use sessionwire::rpc::{
-    BackplaneError, Caller, Client, Event, Fault, Feed, FeedLimits, GapReason, Never, PublishError,
-    RedisBackplane, RedisConfig, Service, SharedTopics, SubscribeOptions,
+    BackplaneError, Caller, Client, Cursor, Event, Fault, Feed, FeedLimits, GapReason, Never,
+    PublishError, RedisBackplane, RedisConfig, Service, SharedTopics, SubscribeOptions,
+    Subscription,
 };
 
 use self::server::Redis;
@@ -58,9 +62,27 @@ async fn publish(topics: &Topics, numbers: impl IntoIterator<Item = u64>) {
     }
 }
 
-fn subscribing(
-    client: &Client<Numbers>,
-) -> impl Future<Output = sessionwire::rpc::Subscription<Numbers>> {
+/// Publishes to a server that was started again: the connection is dead, and then the server not yet there.
+async fn publish_at_last(topics: &Topics, number: u64) -> Cursor {
+    loop {
+        match topics.publish(&1, &number).await {
+            Ok(cursor) => return cursor,
+            Err(PublishError::Backplane(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Reads a gap that says that other numbers begin.
+async fn restarted(subscription: &mut Subscription<Numbers>) {
+    let event = subscription.recv().await.expect("a gap");
+    let Event::Gap { missed: None, why } = event else {
+        panic!("{event:?}");
+    };
+    assert_eq!(why, GapReason::Restarted);
+}
+
+fn subscribing(client: &Client<Numbers>) -> impl Future<Output = Subscription<Numbers>> {
     let options = SubscribeOptions::default().capacity(65_536);
     let client = client.clone();
     async move { client.subscribe_with(&1, options).await.expect("to follow") }
@@ -142,16 +164,8 @@ async fn a_redis_that_lost_everything_is_a_restart_and_no_end() {
         publish(&topics, 1..=10).await;
         read_to(&mut subscription, &mut 1, 10).await;
         redis.restart();
-        // The connection is dead, and then the server not yet there.
-        while let Err(error) = topics.publish(&1, &11).await {
-            assert!(matches!(error, PublishError::Backplane(_)), "{error}");
-            tokio::task::yield_now().await;
-        }
-        let event = subscription.recv().await.expect("a gap");
-        let Event::Gap { missed: None, why } = event else {
-            panic!("{event:?}");
-        };
-        assert_eq!(why, GapReason::Restarted);
+        publish_at_last(&topics, 11).await;
+        restarted(&mut subscription).await;
         read_to(&mut subscription, &mut 11, 11).await;
     })
     .await;

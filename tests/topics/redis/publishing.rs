@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{join, join_all};
 use sessionwire::rpc::{
-    Backplane, BackplaneError, Cursor, Event, PublishError, RedisConfig, SubscribeOptions,
+    Backplane, BackplaneError, Cursor, Event, GapReason, PublishError, RedisConfig,
+    SubscribeOptions,
 };
 
 use super::server::{Redis, free_port};
@@ -28,8 +29,8 @@ fn error(published: Result<Cursor, PublishError>) -> BackplaneError {
     }
 }
 
-/// Whatever a server has of topic 1 behind a place.
-async fn everything(redis: &Redis, after: Cursor) -> Vec<u64> {
+/// Whatever a server has of topic 1 behind a place, if it was started again so many times since.
+async fn everything(redis: &Redis, after: Cursor, restarts: usize) -> Vec<u64> {
     let config = RedisConfig::default().items(MANY);
     let backplane = redis.connect(&redis.endpoint(), config).await;
     let (endpoint, topics) = process_over(backplane.expect("a connection")).await;
@@ -37,13 +38,23 @@ async fn everything(redis: &Redis, after: Cursor) -> Vec<u64> {
     let options = SubscribeOptions::default().capacity(MANY).after(after);
     let subscription = client(&endpoint).subscribe_with(&1, options).await;
     let (mut subscription, mut values) = (subscription.expect("to follow"), Vec::new());
+    let (mut place, mut gaps) = (Some(after), 0);
     loop {
         match subscription.recv().await {
-            Some(Event::Item { value: LAST, .. }) => return values,
             Some(Event::Item { value, cursor }) => {
+                let begin = Cursor::new(cursor.origin(), 0);
+                let place = place.replace(cursor).unwrap_or(begin);
+                let next = Cursor::new(place.origin(), place.sequence() + 1);
+                assert_eq!(cursor, next, "no holes");
+                if value == LAST {
+                    assert_eq!(gaps, restarts);
+                    return values;
+                }
                 values.push(value);
-                let place = after.sequence() + values.len() as u64;
-                assert_eq!(cursor, Cursor::new(after.origin(), place), "no holes");
+            }
+            Some(Event::Gap { why, .. }) => {
+                assert_eq!(why, GapReason::Restarted);
+                (place, gaps) = (None, gaps + 1);
             }
             other => panic!("{other:?}"),
         }
@@ -104,7 +115,7 @@ async fn items_whose_answers_are_lost_are_told_and_are_there_once() {
         let first = error(published[0].clone());
         assert!(matches!(first, BackplaneError::Io(_)), "{first}");
         assert!(first.may_have_been_published(), "{first}");
-        let all = everything(&redis, begin).await;
+        let all = everything(&redis, begin, 0).await;
         assert!(
             all.is_sorted_by(|one, other| one < other),
             "in their order, none twice: {all:?}"
@@ -152,7 +163,7 @@ async fn a_server_that_falls_silent_is_given_up_and_what_was_not_sent_is_not_the
         }
         let is_another = proxy.counts().accepted > before.accepted;
         assert!(is_another, "the silent connection is not used again");
-        let mut all = everything(&redis, begin).await;
+        let mut all = everything(&redis, begin, 0).await;
         assert!(unsent.iter().all(|number| !all.contains(number)), "{all:?}");
         all.retain(|number| *number != LATER);
         all.sort_unstable();
@@ -185,7 +196,7 @@ async fn a_server_killed_while_it_is_published_to_has_everything_that_it_confirm
         for publisher in publishers {
             confirmed.push(publisher.await.expect("a publisher"));
         }
-        let all = everything(&redis, begin).await;
+        let all = everything(&redis, begin, 1).await;
         let mut known = all.clone();
         known.sort_unstable();
         assert!(

@@ -1,6 +1,8 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,6 +85,24 @@ impl Redis {
     pub(crate) fn restart_with(&mut self, settings: &[&str]) {
         self.settings = settings.iter().map(|&word| word.to_owned()).collect();
         self.restart();
+    }
+
+    /// Says a line to it, as a person would, and answers what it answers, without its first sign.
+    pub(crate) fn say(&self, line: &str) -> String {
+        let socket = self.folder.join("redis.sock");
+        let mut stream = UnixStream::connect(socket).expect("a server");
+        write!(stream, "{line}\r\n").expect("to say it");
+        let mut answer = String::new();
+        let mut stream = BufReader::new(stream);
+        stream.read_line(&mut answer).expect("an answer");
+        let answer = answer.trim_end();
+        assert!(!answer.starts_with('-'), "{line}: {answer}");
+        let Some(length) = answer.strip_prefix('$') else {
+            return answer[1..].to_owned();
+        };
+        let mut text = vec![0; length.parse().expect("a length")];
+        stream.read_exact(&mut text).expect("the rest");
+        String::from_utf8(text).expect("a text")
     }
 
     /// A connection to it, as soon as it listens.

@@ -38,7 +38,8 @@ impl Mirror {
         self.source.upgrade().map(|source| source.end())
     }
 
-    /// Begins at a place: the next item is the one behind it, and what was there before is gone.
+    /// Begins at a place: the next item is the one behind it. What was there before is gone; but if the origin
+    /// becomes another one, those who have not read all of the former one read it to its end first.
     pub fn begin(&self, cursor: Cursor) {
         if let Some(source) = self.source.upgrade() {
             Waiting::ring_all(source.begin(cursor));

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use event_listener::Event;
-use redis::{Cmd, Pipeline, Value};
+use redis::Value;
 use tokio::sync::oneshot;
 
+use super::commands::Question;
 use super::config::RedisConfig;
 use super::connection::{Connection, Opened, driven, lost};
 use super::queue::Queue;
@@ -32,7 +33,7 @@ struct State {
 
 #[derive(Debug)]
 struct Ask {
-    command: Cmd,
+    question: Question,
     answer: oneshot::Sender<Result<Value, BackplaneError>>,
 }
 
@@ -56,9 +57,14 @@ impl Asks {
     }
 
     /// Asks, behind all that were polled before. What is not asked yet when this is dropped, is not asked.
-    pub(super) async fn ask(&self, weight: usize, command: Cmd) -> Result<Value, BackplaneError> {
+    pub(super) async fn ask(
+        &self,
+        weight: usize,
+        question: Question,
+    ) -> Result<Value, BackplaneError> {
         let (answer, answered) = oneshot::channel();
-        let number = self.lock().queue.push(weight, Ask { command, answer });
+        let ask = Ask { question, answer };
+        let number = self.lock().queue.push(weight, ask);
         let place = Place { asks: self, number };
         self.more.notify(1);
         match timeout(&*self.runtime, self.time, answered).await {
@@ -141,14 +147,10 @@ async fn ask_over(asks: &Asks, connection: Connection) {
             // Who waited has given up since.
             continue;
         }
-        let mut commands = Pipeline::with_capacity(taken.len());
-        let mut waiting = Vec::with_capacity(taken.len());
-        for Ask { command, answer } in taken {
-            commands.add_command(command);
-            waiting.push(answer);
-        }
+        let taken = taken.into_iter().map(|ask| (ask.question, ask.answer));
+        let (questions, waiting): (Vec<_>, Vec<_>) = taken.unzip();
         let mut is_usable = true;
-        match connection.ask_all(&commands).await {
+        match connection.ask_all(questions).await {
             Ok(answers) => {
                 for (answer, waiting) in answers.into_iter().zip(waiting) {
                     // The primary may be another server now.
@@ -186,17 +188,16 @@ mod tests {
         Asks::new(&config, Arc::new(clock.clone()))
     }
 
-    fn number(number: usize) -> Cmd {
-        redis::cmd("ECHO").arg(number).take()
+    fn number(number: usize) -> Question {
+        redis::cmd("ECHO").arg(number).take().into()
+    }
+
+    fn packed(question: Question) -> Vec<u8> {
+        question.command("").get_packed_command()
     }
 
     fn taken(asks: &Asks) -> Vec<Ask> {
         asks.lock().queue.take()
-    }
-
-    fn commands(taken: &[Ask]) -> Vec<Vec<u8>> {
-        let commands = taken.iter().map(|ask| ask.command.get_packed_command());
-        commands.collect()
     }
 
     #[test]
@@ -207,14 +208,13 @@ mod tests {
         for asking in all.iter_mut().rev() {
             assert!(asking.now_or_never().is_none());
         }
-        let first = taken(&asks);
-        assert_eq!(
-            commands(&first),
-            [2, 1].map(|n| number(n).get_packed_command())
-        );
-        assert_eq!(commands(&taken(&asks)), [number(0).get_packed_command()]);
-        for (ask, value) in first.into_iter().zip([20, 10]) {
-            ask.answer.send(Ok(Value::Int(value))).unwrap();
+        for (ask, n) in taken(&asks).into_iter().zip([2, 1]) {
+            assert_eq!(packed(ask.question), packed(number(n)));
+            let answer = i64::try_from(n * 10).unwrap();
+            ask.answer.send(Ok(Value::Int(answer))).unwrap();
+        }
+        for ask in taken(&asks) {
+            assert_eq!(packed(ask.question), packed(number(0)));
         }
         let answers: Vec<_> = all.into_iter().map(FutureExt::now_or_never).collect();
         let lost = answers[0].as_ref().unwrap().as_ref().unwrap_err();

@@ -1,105 +1,86 @@
 //! What Redis is asked, and how its answers are read.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
+use super::following::{Entry, Place, SHARE};
 use crate::rpc::topics::backplane::error::BackplaneError;
 use crate::rpc::topics::cursor::Cursor;
 
-/// An item, and the place behind it.
-pub(super) type Entry = (Cursor, Bytes);
-
-/// Entries of one topic that are read at once: an answer is held as a whole.
-const AT_ONCE: usize = 16;
-
-/// The newest id of a stream, which is made if there is none; and made anew if it does not have what
-/// was seen of it.
-const BEGIN: &str = "
-local newest = nil
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local about = redis.call('XINFO', 'STREAM', KEYS[1])
-  for place = 1, #about, 2 do
-    if about[place] == 'last-generated-id' then newest = about[place + 1] end
-  end
-end
-if newest then
-  local origin, sequence = string.match(newest, '^(%d+)-(%d+)$')
-  if origin ~= ARGV[1] or tonumber(sequence) >= tonumber(ARGV[2]) then return newest end
-end
-local now = redis.call('TIME')
-local first = string.format('%.0f-0', now[1] * 1000000 + now[2])
-redis.call('XADD', KEYS[1], first, 'item', '')
-redis.call('XDEL', KEYS[1], first)
-return first
-";
-
-/// Adds an item, and answers its id.
-const PUBLISH: &str = "
-local origin = nil
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local about = redis.call('XINFO', 'STREAM', KEYS[1])
-  for place = 1, #about, 2 do
-    if about[place] == 'last-generated-id' then origin = string.match(about[place + 1], '^(%d+)-') end
-  end
-end
-if not origin then
-  local now = redis.call('TIME')
-  origin = string.format('%.0f', now[1] * 1000000 + now[2])
-  redis.call('XADD', KEYS[1], origin .. '-0', 'item', '')
-  redis.call('XDEL', KEYS[1], origin .. '-0')
-end
-return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], origin .. '-*', 'item', ARGV[2])
-";
-
-/// Adds an item to a stream, which keeps so many; the answer is its [`cursor`].
-pub(super) fn publish(key: &[u8], keep: usize, item: &[u8]) -> Cmd {
-    script(PUBLISH, key).arg(keep).arg(item).take()
+/// What Redis is asked, over whichever connection is there then.
+#[derive(Debug)]
+pub(super) struct Question {
+    command: Cmd,
+    is_of_run: bool,
 }
 
-/// Asks for the [`cursor`] of the newest entry of a stream, of which nothing was seen yet.
-pub(super) fn begin(key: &[u8]) -> Cmd {
-    script(BEGIN, key).arg("").arg(0).take()
+impl Question {
+    /// A script, whose last argument is the run of the server.
+    pub(super) fn of_run(command: Cmd) -> Self {
+        let is_of_run = true;
+        Self { command, is_of_run }
+    }
+
+    /// As it is asked of a server in that run.
+    pub(super) fn command(mut self, run: &str) -> Cmd {
+        if self.is_of_run {
+            self.command.arg(run);
+        }
+        self.command
+    }
 }
 
-/// The same when it was seen up to `place`.
-pub(super) fn go_on(key: &[u8], place: Cursor) -> Cmd {
-    let script = &mut script(BEGIN, key);
-    script.arg(place.origin()).arg(place.sequence()).take()
+impl From<Cmd> for Question {
+    fn from(command: Cmd) -> Self {
+        let is_of_run = false;
+        Self { command, is_of_run }
+    }
 }
 
-/// Asks for some [`entries`] of the same origin: the newest ones up to `end`, or before `end`.
-pub(super) fn newest(key: &[u8], end: Cursor, is_before: bool) -> Cmd {
+/// Asks for some [`entries`]: the newest ones up to `end`, or before `end`.
+pub(super) fn newest(key: &[u8], end: Cursor, is_before: bool) -> Question {
     let open = if is_before { "(" } else { "" };
     let last = format!("{open}{}", id(end));
-    let first = format!("{}-0", end.origin());
     let command = &mut cmd("XREVRANGE");
-    command.arg(key).arg(last).arg(first);
-    command.arg("COUNT").arg(AT_ONCE).take()
+    command.arg(key).arg(last).arg("-");
+    command.arg("COUNT").arg(SHARE).take().into()
 }
 
-/// Asks for some entries of all these [`streams`] that come after places in them, and waits for them so
-/// many milliseconds.
-pub(super) fn read(places: &[(Bytes, Cursor)], block: u128) -> Cmd {
+/// Asks for entries of all these [`streams`] that come after places in them, so many of each; and waits for
+/// the first of them if there is a time.
+pub(super) fn read(places: &[Place], count: usize, block: Option<Duration>) -> Question {
     let command = &mut cmd("XREAD");
-    command.arg("COUNT").arg(AT_ONCE);
-    command.arg("BLOCK").arg(block.to_string()).arg("STREAMS");
+    command.arg("COUNT").arg(count);
+    if let Some(time) = block {
+        command.arg("BLOCK").arg(time.as_millis().to_string());
+    }
+    command.arg("STREAMS");
     for (key, _) in places {
         command.arg(&key[..]);
     }
     for (_, place) in places {
         command.arg(id(*place));
     }
-    command.take()
+    command.take().into()
 }
 
 /// Ends the waiting of another connection.
-pub(super) fn unblock(connection: i64) -> Cmd {
-    cmd("CLIENT").arg("UNBLOCK").arg(connection).take()
+pub(super) fn unblock(connection: i64) -> Question {
+    cmd("CLIENT").arg("UNBLOCK").arg(connection).take().into()
 }
 
 /// The place that an id names.
 pub(super) fn cursor(answer: Value) -> Result<Cursor, BackplaneError> {
     named(&as_told::<String>(answer)?)
+}
+
+/// What a server that tells about itself calls its run; nothing if it does not.
+pub(super) fn run(answer: Value) -> Result<String, BackplaneError> {
+    let about: String = as_told(answer)?;
+    let run = about.lines().find_map(|line| line.strip_prefix("run_id:"));
+    Ok(run.unwrap_or_default().trim().to_owned())
 }
 
 /// Entries of one stream.
@@ -126,10 +107,6 @@ fn read_entries(told: Told) -> Result<Vec<Entry>, BackplaneError> {
         Ok((named(&id)?, item))
     });
     entries.collect()
-}
-
-fn script(text: &str, key: &[u8]) -> Cmd {
-    cmd("EVAL").arg(text).arg(1).arg(key).take()
 }
 
 /// The id of an entry, as Redis writes it.
@@ -179,6 +156,28 @@ mod tests {
         assert_eq!(streams(answer(&all)).unwrap(), expected);
         assert_eq!(streams(answer("*-1")).unwrap(), []);
         assert_eq!(entries(answer("*0")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_server_says_its_run_or_else_it_has_none() {
+        let told = |text: &str| run(Value::BulkString(text.into()));
+        let about = "# Server\r\nredis_version:7.0.15\r\nrun_id:0a1b\r\ntcp_port:0\r\n";
+        assert_eq!(told(about).unwrap(), "0a1b");
+        for none in ["", "# Server\r\nrun_id:\r\n", "old_run_id:7\r\n"] {
+            assert_eq!(told(none).unwrap(), "", "{none}");
+        }
+        assert!(run(answer("*0")).is_err());
+    }
+
+    #[test]
+    fn a_script_is_told_the_run_and_nothing_else_is() {
+        let packed = |question: Question| question.command("0a1b").get_packed_command();
+        let asked = Question::of_run(cmd("EVAL").arg("text").take());
+        assert_eq!(
+            packed(asked),
+            packed(cmd("EVAL").arg("text").arg("0a1b").take().into())
+        );
+        assert!(packed(unblock(7)).ends_with(b"$1\r\n7\r\n"));
     }
 
     /// Read again and again, one that is refused would hold up all topics.

@@ -43,9 +43,10 @@ impl Default for RedisConfig {
 }
 
 impl RedisConfig {
-    /// What the names of the streams begin with; the topic's encoding follows. Default `sessionwire:`.
+    /// What the names of all keys begin with: `topic:` and a topic's encoding follow in those of streams, and
+    /// `origins` in that of one more key. Default `sessionwire:`.
     ///
-    /// Interfaces that share a Redis server need different ones.
+    /// Interfaces that share a Redis server need different ones, of which none begins with another.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -88,8 +89,8 @@ impl RedisConfig {
     /// is all that the user needs, with a prefix of `prices:`:
     ///
     /// ```text
-    /// ACL SETUSER market on >password ~prices:* +eval +exists +time
-    ///     +xinfo|stream +xadd +xdel +xrevrange +xread +client|id +client|unblock
+    /// ACL SETUSER market on >password ~prices:* +eval +exists +time +hmget +hset +del
+    ///     +xinfo|stream +xadd +xdel +xrevrange +xread +client|id +client|unblock +info
     /// ```
     #[must_use]
     pub fn login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {

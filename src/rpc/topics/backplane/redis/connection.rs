@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value};
+use redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, Value};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
+use super::commands::Question;
 use super::refusal;
 use crate::rpc::topics::backplane::error::BackplaneError;
 use crate::runtime::{SharedRuntime, Task, timeout};
@@ -18,6 +19,8 @@ pub(super) struct Connection {
     inner: MultiplexedConnection,
     time: Duration,
     runtime: SharedRuntime,
+    /// What the server calls its run, from its start to its end; empty if it does not say.
+    pub(super) run: String,
 }
 
 /// A connection and what it needs to go on.
@@ -46,26 +49,24 @@ impl Connection {
             inner,
             time,
             runtime,
+            run: String::new(),
         };
         Ok((connection, Box::pin(driver.fuse())))
     }
 
     /// Asks, and waits for the answer: after an error that is no refusal, the connection is useless.
-    pub(super) async fn ask(&self, command: Cmd) -> Result<Value, BackplaneError> {
-        self.ask_patiently(command, Duration::ZERO).await
+    pub(super) async fn ask(&self, question: Question) -> Result<Value, BackplaneError> {
+        self.ask_patiently(question, Duration::ZERO).await
     }
 
     /// The same for what takes some time before it is answered.
     pub(super) async fn ask_patiently(
         &self,
-        command: Cmd,
+        question: Question,
         more: Duration,
     ) -> Result<Value, BackplaneError> {
-        let mut commands = Pipeline::with_capacity(1);
-        commands.add_command(command);
-        let answers = self
-            .answers(&commands, self.time.saturating_add(more))
-            .await?;
+        let time = self.time.saturating_add(more);
+        let answers = self.answers([question], time).await?;
         let answer = answers.into_iter().next();
         answer.unwrap_or(Err(BackplaneError::Unexpected("no answer")))
     }
@@ -73,18 +74,22 @@ impl Connection {
     /// Asks several things at once; each is refused or answered, or else all fail.
     pub(super) async fn ask_all(
         &self,
-        commands: &Pipeline,
+        questions: impl IntoIterator<Item = Question>,
     ) -> Result<Vec<Result<Value, BackplaneError>>, BackplaneError> {
-        self.answers(commands, self.time).await
+        self.answers(questions, self.time).await
     }
 
     async fn answers(
         &self,
-        commands: &Pipeline,
+        questions: impl IntoIterator<Item = Question>,
         time: Duration,
     ) -> Result<Vec<Result<Value, BackplaneError>>, BackplaneError> {
+        let mut commands = Pipeline::new();
+        for question in questions {
+            commands.add_command(question.command(&self.run));
+        }
         let mut inner = self.inner.clone();
-        let answers = inner.send_packed_commands(commands, 0, commands.len());
+        let answers = inner.send_packed_commands(&commands, 0, commands.len());
         let answers = timeout(&*self.runtime, time, answers).await;
         let answers = answers.ok_or(BackplaneError::TimedOut { after: time })?;
         let answers = answers.map_err(failure)?;

@@ -1,30 +1,41 @@
 //! Redis as a backplane: a topic is a stream there.
 //!
 //! An entry's id is `<origin>-<sequence>`: Redis counts the second part up by itself when it is asked for
-//! `<origin>-*`, so that numbers have no holes, and mean the same to whoever reads them. The origin
-//! is the time at which the stream was made; a stream that was lost gets another one.
+//! `<origin>-*`, so that numbers have no holes, and mean the same to whoever reads them. An origin is the time
+//! in microseconds at which it was given to a stream.
+//!
+//! A Redis that starts again, or another one that takes its place, may have lost its newest entries, and
+//! cannot tell: it would give their numbers to other items. So an origin belongs to one run of one server.
+//! A hash beside the streams says which `run` that is, which origin was the `last` that it has given, and,
+//! of each stream that was used in it, which one it has. A stream with another origin than that, or with
+//! less than was seen of it, gets a new one, above all that were given, from whoever comes first to publish
+//! there or to read on. What is left of the former one stays before it in the stream, until it is trimmed.
+//!
+//! This does not see older data of a run that is put back in the same run: a copy was the primary while no
+//! process spoke to it, and the one before it took over again, with what the copy had.
 
 mod address;
 mod asks;
 mod commands;
 mod config;
 mod connection;
+mod following;
 mod queue;
 mod reader;
 mod refusal;
+mod scripts;
 mod server;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
 
 use self::address::Address;
 use self::asks::Asks;
-use self::commands::Entry;
 pub use self::config::RedisConfig;
-use self::reader::Followed;
+use self::following::{Entry, Following};
+use self::scripts::Keys;
 use self::server::Server;
 use super::Backplane;
 use super::error::BackplaneError;
@@ -39,9 +50,23 @@ use crate::runtime;
 /// It has two connections. Over one of them go the items of this process: what is published while Redis
 /// answers goes to it together, as soon as it has answered. Over the other one all topics are followed.
 /// Either is made again when it is lost. What was published meanwhile comes then, as far as the stream
-/// keeps it. Should Redis lose its data, other numbers begin: subscribers are told by a gap, `Restarted`. The
-/// same holds if it loses only the newest of it, unless others are published before this process looks
-/// again: then those have the numbers of the lost ones, and subscribers miss them without being told.
+/// keeps it.
+///
+/// # A Redis that starts again
+///
+/// It may have lost all of its data, or the newest of it, and cannot tell. So whenever it starts again, or
+/// another one takes its place, other numbers begin: subscribers are told by a gap, `Restarted`, even if
+/// nothing is missing. What is left of the former numbers comes before the gap, as far as feeds keep it.
+///
+/// Redis is asked for its run by `INFO server`. A service in its place that does not say `run_id` there is
+/// taken to have never started again: if it loses its newest items, others get their numbers, and
+/// subscribers miss them without being told. The same holds if older data is put back while Redis runs.
+///
+/// # How topics are read
+///
+/// Of each topic up to 16 items are read at once, of all together up to 1,024, or one of each topic if more
+/// are followed: so many are held beside what feeds keep. A topic that Redis refuses, such as one whose key
+/// has something else in it than a stream, is logged once and tried again every 5 s; the others go on.
 ///
 /// # Order, and lost connections
 ///
@@ -69,10 +94,15 @@ pub struct RedisBackplane {
 struct Shared {
     server: Arc<Server>,
     asks: Arc<Asks>,
-    followed: Mutex<FxHashMap<Bytes, Followed>>,
-    /// What Redis calls the reader's connection, while there is one.
-    reader: Mutex<Option<i64>>,
+    following: Mutex<Following<Mirror>>,
+    /// The key of the hash that says which origins hold.
+    origins: Bytes,
 }
+
+/// Between the prefix and a topic: whatever the topic is, its key is not the other one.
+const STREAM: &[u8] = b"topic:";
+/// Behind the prefix, in the name of the hash that says which origins hold.
+const ORIGINS: &[u8] = b"origins";
 
 impl RedisBackplane {
     /// Connects to a server, and logs in.
@@ -98,6 +128,7 @@ impl RedisBackplane {
         let address = Address::parse(address.as_ref())?;
         let runtime = runtime::current();
         let asks = Arc::new(Asks::new(&config, Arc::clone(&runtime)));
+        let origins = [config.prefix.as_bytes(), ORIGINS].concat().into();
         let server = Arc::new(Server::new(address, config, Arc::clone(&runtime)));
         let first = server.connect().await?;
         let asking = asks::run(Arc::clone(&asks), Arc::clone(&server), first);
@@ -106,8 +137,8 @@ impl RedisBackplane {
             shared: Arc::new(Shared {
                 server,
                 asks,
-                followed: Mutex::default(),
-                reader: Mutex::default(),
+                following: Mutex::default(),
+                origins,
             }),
         })
     }
@@ -118,34 +149,50 @@ impl Backplane for RedisBackplane {
         let key = self.shared.key(&topic);
         let keep = self.shared.server.config.items;
         let weight = key.len().saturating_add(item.len());
-        let command = commands::publish(&key, keep, &item);
-        commands::cursor(self.shared.asks.ask(weight, command).await?)
+        let question = scripts::publish(self.shared.keys(&key), keep, &item);
+        commands::cursor(self.shared.asks.ask(weight, question).await?)
     }
 
     async fn follow(&self, topic: Bytes, mirror: Mirror) -> Result<(), BackplaneError> {
         let key = self.shared.key(&topic);
-        let end = self.shared.asks.ask(key.len(), commands::begin(&key));
-        let end = commands::cursor(end.await?)?;
+        let question = scripts::begin(self.shared.keys(&key));
+        let end = commands::cursor(self.shared.asks.ask(key.len(), question).await?)?;
         let entries = self.shared.newest(&key, end, mirror.limits()).await?;
-        mirror.begin(entries.first().map_or(end, |(cursor, _)| {
-            Cursor::new(cursor.origin(), cursor.sequence().saturating_sub(1))
-        }));
+        let mut place = entries.first().map_or(end, |(first, _)| {
+            Cursor::new(first.origin(), first.sequence().saturating_sub(1))
+        });
+        mirror.begin(place);
         for (cursor, item) in entries {
             mirror.put(cursor, item);
+            place = cursor;
         }
-        self.shared.read(key, Followed::new(end, mirror)).await;
+        if place.origin() != end.origin() {
+            mirror.begin(end);
+        }
+        self.shared.read(key, end, mirror).await;
         Ok(())
     }
 }
 
 impl Shared {
     fn key(&self, topic: &[u8]) -> Bytes {
-        [self.server.config.prefix.as_bytes(), topic]
-            .concat()
-            .into()
+        let prefix = self.server.config.prefix.as_bytes();
+        [prefix, STREAM, topic].concat().into()
     }
 
-    /// The newest entries up to `end`, in their order, as many as a feed keeps.
+    fn keys<'keys>(&'keys self, stream: &'keys [u8]) -> Keys<'keys> {
+        let origins = &self.origins;
+        Keys { stream, origins }
+    }
+
+    fn following(&self) -> MutexGuard<'_, Following<Mirror>> {
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest entries up to `end`, in their order, as many as a feed keeps: those of that origin, and
+    /// what is left of the one before.
     async fn newest(
         &self,
         key: &[u8],
@@ -153,19 +200,23 @@ impl Shared {
         limits: FeedLimits,
     ) -> Result<Vec<Entry>, BackplaneError> {
         let (mut bytes, mut newest) = (0, Vec::new());
-        let mut command = commands::newest(key, end, false);
-        loop {
+        let (mut question, mut former) = (commands::newest(key, end, false), None);
+        while newest.len() < limits.items && bytes < limits.bytes {
             // The answer is large: nothing else is asked with it.
-            let entries = commands::entries(self.asks.ask(usize::MAX, command).await?)?;
-            let Some((oldest, _)) = entries.last() else {
+            let entries = commands::entries(self.asks.ask(usize::MAX, question).await?)?;
+            let Some(&(oldest, _)) = entries.last() else {
                 break;
             };
-            command = commands::newest(key, *oldest, true);
+            question = commands::newest(key, oldest, true);
             for (cursor, item) in entries {
+                let origin = cursor.origin();
+                if origin != end.origin() && *former.get_or_insert(origin) != origin {
+                    continue;
+                }
                 bytes = usize::saturating_add(bytes, item.len());
                 newest.push((cursor, item));
             }
-            if newest.len() >= limits.items || bytes >= limits.bytes {
+            if former.is_some_and(|former| former != oldest.origin()) {
                 break;
             }
         }

@@ -42,7 +42,7 @@ fn meaning(error: &ServerError) -> BackplaneError {
         "NOAUTH" | "WRONGPASS" => BackplaneError::LoginRefused(words),
         "NOPERM" => BackplaneError::Forbidden(words),
         "READONLY" => BackplaneError::ReadOnly(words),
-        "LOADING" | "MASTERDOWN" => BackplaneError::NotReady(words),
+        "LOADING" | "MASTERDOWN" | "BUSY" => BackplaneError::NotReady(words),
         "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" | "TRYAGAIN" => {
             BackplaneError::Clustered(words)
         }
@@ -71,6 +71,7 @@ mod tests {
             ("NOPERM this user has no permissions", "ACL SETUSER", true),
             ("READONLY You can't write", "the primary", false),
             ("LOADING Redis is loading the dataset", "try again", false),
+            ("BUSY Redis is busy running a script", "try again", false),
             ("MASTERDOWN Link with MASTER is down", "try again", false),
             ("MOVED 3999 127.0.0.1:6381", "not part of a cluster", true),
             (

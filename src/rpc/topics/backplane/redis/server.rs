@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use redis::{FromRedisValue, Pipeline};
+use redis::{FromRedisValue, cmd};
 
 use super::address::{Address, Login};
+use super::commands::{self, Question};
 use super::config::RedisConfig;
 use super::connection::{Connection, Opened, driven, lost};
 use super::refusal;
@@ -38,9 +39,10 @@ impl Server {
         let runtime = Arc::clone(&self.runtime);
         let time = self.config.answer_timeout;
         let opened = Connection::over(established.stream, time, runtime).await;
-        let (connection, mut driver) = opened.map_err(unreachable)?;
-        let id = driven(&mut driver, self.greet(&connection)).await;
-        let id = id.unwrap_or_else(|| Err(lost())).map_err(unreachable)?;
+        let (mut connection, mut driver) = opened.map_err(unreachable)?;
+        let told = driven(&mut driver, self.greet(&connection)).await;
+        let (id, run) = told.unwrap_or_else(|| Err(lost())).map_err(unreachable)?;
+        connection.run = run;
         Ok(Opened {
             connection,
             driver,
@@ -48,24 +50,29 @@ impl Server {
         })
     }
 
-    /// Logs in, and answers what Redis calls the connection, if it may be known.
-    async fn greet(&self, connection: &Connection) -> Result<Option<i64>, BackplaneError> {
-        let mut greeting = Pipeline::new();
+    /// Logs in, and answers what Redis calls the connection, if it may be known, and its own run.
+    async fn greet(
+        &self,
+        connection: &Connection,
+    ) -> Result<(Option<i64>, String), BackplaneError> {
+        let mut greeting: Vec<Question> = Vec::new();
         if let Some(Login { user, password }) = &self.login {
-            greeting.cmd("AUTH").arg(user.as_deref()).arg(password);
+            let login = &mut cmd("AUTH");
+            login.arg(user.as_deref()).arg(password);
+            greeting.push(login.take().into());
         }
         if self.database > 0 {
-            greeting.cmd("SELECT").arg(self.database);
+            greeting.push(cmd("SELECT").arg(self.database).take().into());
         }
-        greeting.cmd("CLIENT").arg("ID");
-        let mut answers = connection.ask_all(&greeting).await?.into_iter();
+        greeting.push(cmd("CLIENT").arg("ID").take().into());
+        greeting.push(cmd("INFO").arg("server").take().into());
+        let mut answers = connection.ask_all(greeting).await?.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Err(lost()));
         if let Some(Login { password, .. }) = &self.login {
-            let answer = answers.next().unwrap_or_else(|| Err(lost()));
-            answer.map_err(|error| refusal::of_login(error, password))?;
+            next().map_err(|error| refusal::of_login(error, password))?;
         }
         if self.database > 0 {
-            let answer = answers.next().unwrap_or_else(|| Err(lost()));
-            answer.map_err(|error| match error {
+            next().map_err(|error| match error {
                 BackplaneError::Refused(words) => BackplaneError::DatabaseRefused {
                     database: self.database,
                     words,
@@ -73,11 +80,12 @@ impl Server {
                 other => other,
             })?;
         }
-        match answers.next().unwrap_or_else(|| Err(lost())) {
-            Ok(id) => Ok(i64::from_redis_value(id).ok()),
-            Err(BackplaneError::Forbidden(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let id = match next() {
+            Ok(id) => i64::from_redis_value(id).ok(),
+            Err(BackplaneError::Forbidden(_)) => None,
+            Err(error) => return Err(error),
+        };
+        Ok((id, commands::run(next()?)?))
     }
 }
 

@@ -1,0 +1,90 @@
+//! How the topics of a process are read.
+
+use sessionwire::rpc::{Feed, FeedLimits, RedisConfig};
+
+use super::Topics;
+use super::server::{Redis, free_port};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::watched;
+
+/// Waits until a feed has so many items of its origin.
+async fn until(feed: &Feed<u64>, number: u64) {
+    while feed.cursor().sequence() != number {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_mirrors_of_a_topic_over_one_backplane_get_its_items() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    watched(async {
+        let backplane = redis.backplane().await;
+        let [one, other] = [(); 2].map(|()| Topics::new(backplane.clone()));
+        one.publish(&1, &1).await.expect("to publish");
+        let first = one.open(&1).await.expect("to open");
+        let second = other.open(&1).await.expect("to open");
+        for number in 2..=40 {
+            one.publish(&1, &number).await.expect("to publish");
+        }
+        until(&second, 40).await;
+        until(&first, 40).await;
+        // A topic that is closed and opened again goes on.
+        one.close(&1, None);
+        let third = one.open(&1).await.expect("to open");
+        other.publish(&1, &41).await.expect("to publish");
+        until(&third, 41).await;
+        until(&second, 41).await;
+        assert_eq!(first.cursor().sequence(), 40);
+    })
+    .await;
+}
+
+/// Of each topic comes one item at once, of all 1,024: the busy one would need as many answers as it has items.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_topic_among_many_quiet_ones_needs_few_answers() {
+    const ITEMS: u64 = 1600;
+    let port = free_port();
+    let Some(redis) = Redis::start_with(&["--port", &port.to_string()]) else {
+        return;
+    };
+    watched(async {
+        let config = RedisConfig::default().items(65_536);
+        let direct = redis.connect(&redis.endpoint(), config.clone()).await;
+        let direct = Topics::new(direct.expect("a connection"));
+        let proxy = Proxy::before(&format!("tcp://127.0.0.1:{port}"));
+        let limits = FeedLimits::default();
+        let backplane = redis.connect(proxy.endpoint(), config).await;
+        let topics = Topics::with_limits(backplane.expect("a connection"), 1024, limits);
+        let opening = (0..1024).map(|topic| {
+            let topics = topics.clone();
+            async move { topics.open(&topic).await.expect("to open") }
+        });
+        let feeds = futures::future::join_all(opening).await;
+        proxy.set(Fault::Reset);
+        proxy.until(|counts| counts.open == 0).await;
+        let publishing = (1..=ITEMS).map(async |number| direct.publish(&7, &number).await);
+        for published in futures::future::join_all(publishing).await {
+            published.expect("to publish");
+        }
+        for topic in 8..108 {
+            for number in 1..=3 {
+                direct.publish(&topic, &number).await.expect("to publish");
+            }
+        }
+        redis.say("CONFIG RESETSTAT");
+        proxy.set(Fault::Pass);
+        until(&feeds[7], ITEMS).await;
+        for feed in &feeds[8..108] {
+            until(feed, 3).await;
+        }
+        assert_eq!(feeds[6].cursor().sequence(), 0);
+        let statistics = redis.say("INFO commandstats");
+        let calls = statistics.split_once("cmdstat_xread:calls=").expect("some");
+        let calls = calls.1.split_once(',').expect("a number").0;
+        let calls: u64 = calls.parse().expect("a number");
+        assert!(calls < ITEMS / 4, "{calls} answers");
+    })
+    .await;
+}
