@@ -75,6 +75,21 @@ fn servers_of_axum_and_hyper_speak_http_and_sessionwire_on_one_port() {
     }
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn the_server_of_axum_serves_the_page_for_browsers_if_it_is_told_where_it_is() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/browser/page");
+    for (arguments, status) in [
+        (&["127.0.0.1:0", directory][..], "200"),
+        (&["127.0.0.1:0"], "404"),
+    ] {
+        let (_server, address) = serve("axum_server", arguments);
+        let page = ask(&address, "/", "");
+        assert!(page.starts_with(&format!("HTTP/1.1 {status} ")), "{page}");
+        assert_eq!(page.contains("sessionwire in a browser"), status == "200");
+    }
+}
+
 #[test]
 fn two_protocols_share_a_connection() {
     let (_server, endpoint) = serve("many_protocols", &["serve", "tcp://127.0.0.1:0"]);
