@@ -42,7 +42,7 @@ fn this_crate_in_chromium_talks_to_an_echo() {
     }
     let files = compiled.into_iter().chain([client("wasm.html")]);
     let result = result_of("wasm.html", files.collect());
-    all_is_well(&result, 8);
+    all_is_well(&result, 9);
 }
 
 fn all_is_well(result: &str, least: usize) {

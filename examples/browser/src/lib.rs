@@ -7,6 +7,8 @@
 //! `page/index.html`; it needs `rustup target add wasm32-unknown-unknown`. The second one serves the page:
 //! open <http://127.0.0.1:9000/>. Stop it while the page is open, and start it again.
 
+mod within;
+
 use sessionwire::rpc::{Link, LinkConfig};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
