@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_sink::Sink;
 use futures_util::{Stream, StreamExt};
 use pharos::{Events, Filter, Observable};
-use ws_stream_wasm::{WsErr, WsEvent, WsMessage, WsMeta, WsStream};
+use ws_stream_wasm::{WsErr, WsEvent, WsMessage, WsMeta, WsState, WsStream};
 
 use super::messages::MessageStream;
 use super::websocket::WsInfo;
@@ -111,7 +111,10 @@ impl Sink<Bytes> for Socket {
     type Error = io::Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.stream.wrapped().buffered_amount() >= MOST_BUFFERED {
+        // What it holds when it closes, it counts for ever.
+        while self.stream.ready_state() == WsState::Open
+            && self.stream.wrapped().buffered_amount() >= MOST_BUFFERED
+        {
             let this = &mut *self;
             let again = this.runtime.now() + ASK_AGAIN;
             let sleep = || this.runtime.sleep_until(again);

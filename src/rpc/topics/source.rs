@@ -145,6 +145,9 @@ impl Source {
     /// Begins at a place that was set elsewhere.
     pub(super) fn begin(&self, place: Cursor) -> Vec<Waiting> {
         let mut state = self.lock();
+        if state.closed.is_some() {
+            return Vec::new();
+        }
         state.ring.restart(place);
         state.take_waiting()
     }
@@ -249,5 +252,29 @@ impl Drop for Follower {
         let waiting = self.ticket.and_then(|ticket| state.waiting.remove(&ticket));
         drop(state);
         drop(waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::VirtualClock;
+
+    #[test]
+    fn a_mirror_that_is_closed_begins_no_more() {
+        let source = Source::new(FeedLimits::default(), Arc::new(VirtualClock::new()), true);
+        let place = |sequence| Cursor::new(7, sequence);
+        source.begin(place(0));
+        source.put(place(1), Bytes::new());
+        let mut follower = source.follow(Some(place(0)));
+        source.close(None);
+        source.begin(Cursor::new(9, 0));
+        let mut steps = Vec::new();
+        let next = follower.read(&mut None, &Arc::default(), 1, &mut steps);
+        assert_eq!(next, Next::Over);
+        let [Step::Item(cursor, _), Step::Closed(_)] = &steps[..] else {
+            panic!("{steps:?}");
+        };
+        assert_eq!(*cursor, place(1));
     }
 }

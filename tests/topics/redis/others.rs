@@ -72,3 +72,29 @@ async fn a_topic_whose_key_has_something_else_holds_up_itself_alone() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_with_a_number_that_is_too_large_holds_up_its_topic_alone() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    watched(async {
+        let (_, topics) = process(&redis).await;
+        for sequence in [u64::MAX, 1 << 60, (1 << 53) - 1] {
+            publish(&topics, 1..=3).await;
+            redis.say(&format!(
+                r#"XADD "sessionwire:topic:\x01" {sequence}-7 item """#
+            ));
+            let error = topics.publish(&1, &4).await.expect_err("to be refused");
+            let is_told = matches!(error, PublishError::Backplane(BackplaneError::Refused(_)));
+            assert!(is_told, "{error}");
+            for topic in [2, 3] {
+                let cursor = topics.publish(&topic, &1).await.expect("to publish");
+                assert!(cursor.origin() < 1 << 53, "{cursor:?}");
+                redis.say(&format!(r#"DEL "sessionwire:topic:\x0{topic}""#));
+            }
+            redis.say(r#"DEL "sessionwire:topic:\x01""#);
+        }
+    })
+    .await;
+}

@@ -131,6 +131,22 @@ fn a_connection_that_drains_answers_what_it_has_and_the_next_one_takes_the_rest(
 }
 
 #[test]
+fn a_call_that_a_drain_holds_up_is_not_told_that_there_are_too_many() {
+    let mut world = World::new();
+    world.connect();
+    let first = world.ask(Ask::Wait(1));
+    let (_, there) = world.ends.clone().unwrap();
+    let _drained = world.spawn(async move { there.drain(Duration::from_secs(20)).await });
+    let options = CallOptions::default().deadline(Duration::from_secs(1));
+    let second = world.ask_with(Ask::Echo(2), options);
+    world.advance(1_000);
+    let error = second.output().unwrap().unwrap_err();
+    assert!(error.is_not_run());
+    assert!(error.to_string().contains("drains"), "{error}");
+    drop(first);
+}
+
+#[test]
 fn an_idle_client_lets_its_connection_drain_at_once() {
     let mut world = World::new();
     world.connect();

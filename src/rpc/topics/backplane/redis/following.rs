@@ -184,12 +184,15 @@ impl<M: Clone> Following<M> {
         places.collect()
     }
 
-    /// Another origin came behind `before`: answers where it begins anew.
-    pub(super) fn begin(&mut self, key: &Bytes, before: u64, place: Cursor) -> Vec<M> {
+    /// Another origin came behind `before`, which is the end of its own: answers who begins anew. One that
+    /// lacks what was before that has its turn later.
+    pub(super) fn begin(&mut self, key: &Bytes, before: Cursor, place: Cursor) -> Vec<M> {
         let mut mirrors = Vec::new();
         for follower in self.followers(key) {
             let origin = follower.place.origin();
-            if origin == before && origin != place.origin() {
+            let is_at_end =
+                origin == before.origin() && follower.place.sequence() >= before.sequence();
+            if is_at_end && origin != place.origin() {
                 follower.place = place;
                 mirrors.push(follower.mirror.clone());
             }
@@ -197,15 +200,18 @@ impl<M: Clone> Following<M> {
         mirrors
     }
 
-    /// Entries came, in their order: answers who has not seen the first ones of them, and how many those
-    /// are that it has.
-    pub(super) fn put(&mut self, key: &Bytes, entries: &[Entry]) -> Vec<(M, usize)> {
+    /// The entries behind `after` came, in their order: answers who has not seen all of them, and how many
+    /// those are that it has. One that came meanwhile and lacks what was before them has its turn later.
+    pub(super) fn put(&mut self, key: &Bytes, after: Cursor, entries: &[Entry]) -> Vec<(M, usize)> {
         let Some((last, _)) = entries.last() else {
             return Vec::new();
         };
         let mut mirrors = Vec::new();
         for follower in self.followers(key) {
             let place = order(follower.place);
+            if place < order(after) {
+                continue;
+            }
             let seen = entries.partition_point(|(cursor, _)| order(*cursor) <= place);
             if seen < entries.len() {
                 follower.place = *last;
@@ -280,14 +286,19 @@ mod tests {
     #[test]
     fn a_place_moves_forward_only() {
         let mut following = following();
-        assert_eq!(following.put(&KEY, &entries(&[(7, 2), (7, 3)])), []);
-        assert_eq!(following.put(&KEY, &[]), []);
+        let before = Cursor::new(7, 1);
+        assert_eq!(following.put(&KEY, before, &entries(&[(7, 2), (7, 3)])), []);
+        assert_eq!(following.put(&KEY, before, &[]), []);
         assert_eq!(following.places(), [(KEY, Cursor::new(7, 3))]);
         let some = entries(&[(7, 2), (7, 3), (7, 4), (9, 1)]);
-        assert_eq!(following.put(&KEY, &some), [("one", 2)]);
+        assert_eq!(following.put(&KEY, before, &some), [("one", 2)]);
         assert_eq!(following.places(), [(KEY, Cursor::new(9, 1))]);
-        assert_eq!(following.put(&KEY, &some), []);
-        assert_eq!(following.put(&OTHER, &some), [], "nobody follows it");
+        assert_eq!(following.put(&KEY, before, &some), []);
+        assert_eq!(
+            following.put(&OTHER, before, &some),
+            [],
+            "nobody follows it"
+        );
     }
 
     #[test]
@@ -295,10 +306,27 @@ mod tests {
         let mut following = following();
         following.add(KEY, Cursor::new(7, 5), "two");
         assert_eq!(following.places(), [(KEY, Cursor::new(7, 3))]);
-        let some = entries(&[(7, 4), (7, 5)]);
-        assert_eq!(following.put(&KEY, &some), [("one", 0)]);
-        let some = entries(&[(7, 5), (7, 6)]);
-        assert_eq!(following.put(&KEY, &some), [("one", 1), ("two", 1)]);
+        let (before, some) = (Cursor::new(7, 3), entries(&[(7, 4), (7, 5)]));
+        assert_eq!(following.put(&KEY, before, &some), [("one", 0)]);
+        let (before, some) = (Cursor::new(7, 4), entries(&[(7, 5), (7, 6)]));
+        let put = following.put(&KEY, before, &some);
+        assert_eq!(put, [("one", 1), ("two", 1)]);
+        assert_eq!(following.places(), [(KEY, Cursor::new(7, 6))]);
+    }
+
+    /// It was opened while Redis waited for more than what it has seen.
+    #[test]
+    fn a_mirror_that_lacks_what_was_before_an_answer_gets_all_of_it_by_the_next_one() {
+        let mut following = following();
+        let (seen, all) = (Cursor::new(7, 3), entries(&[(7, 4), (7, 5), (7, 6)]));
+        following.put(&KEY, seen, &all[..2]);
+        let [(_, asked)] = following.places()[..] else {
+            panic!("one topic");
+        };
+        following.add(KEY, seen, "two");
+        assert_eq!(following.put(&KEY, asked, &all[2..]), [("one", 0)]);
+        assert_eq!(following.places(), [(KEY, seen)]);
+        assert_eq!(following.put(&KEY, seen, &all), [("two", 0)]);
         assert_eq!(following.places(), [(KEY, Cursor::new(7, 6))]);
     }
 
@@ -308,14 +336,17 @@ mod tests {
         let mut following = following();
         following.add(KEY, Cursor::new(9, 5), "two");
         let begin = Cursor::new(9, 0);
-        assert_eq!(following.begin(&KEY, 7, Cursor::new(7, 0)), [""; 0]);
-        assert_eq!(following.begin(&KEY, 7, begin), ["one"]);
-        assert_eq!(following.begin(&KEY, 7, begin), [""; 0]);
-        assert_eq!(following.begin(&KEY, 8, begin), [""; 0]);
+        let [end, beyond] = [3, 4].map(|sequence| Cursor::new(7, sequence));
+        assert_eq!(following.begin(&KEY, end, Cursor::new(7, 0)), [""; 0]);
+        assert_eq!(following.begin(&KEY, beyond, begin), [""; 0]);
+        assert_eq!(following.begin(&KEY, end, begin), ["one"]);
+        assert_eq!(following.begin(&KEY, end, begin), [""; 0]);
+        assert_eq!(following.begin(&KEY, Cursor::new(8, 0), begin), [""; 0]);
         assert!(following.is_over(|mirror| *mirror == "two") || following.places().len() == 1);
         assert_eq!(following.places(), [(KEY, Cursor::new(9, 5))]);
         // A clock that was set back: the next origin is before.
-        assert_eq!(following.begin(&KEY, 9, Cursor::new(8, 0)), ["two"]);
+        let end = Cursor::new(9, 5);
+        assert_eq!(following.begin(&KEY, end, Cursor::new(8, 0)), ["two"]);
         assert_eq!(following.places(), [(KEY, Cursor::new(8, 0))]);
     }
 

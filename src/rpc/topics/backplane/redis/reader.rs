@@ -4,6 +4,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::Value;
+use rustc_hash::FxHashMap;
 
 use super::Shared;
 use super::commands;
@@ -41,15 +43,15 @@ impl Shared {
         }
     }
 
-    fn begin(&self, key: &Bytes, before: u64, place: Cursor) {
+    fn begin(&self, key: &Bytes, before: Cursor, place: Cursor) {
         let mirrors = self.following().begin(key, before, place);
         for mirror in mirrors {
             mirror.begin(place);
         }
     }
 
-    fn put(&self, key: &Bytes, entries: &[Entry]) {
-        let mirrors = self.following().put(key, entries);
+    fn put(&self, key: &Bytes, after: Cursor, entries: &[Entry]) {
+        let mirrors = self.following().put(key, after, entries);
         for (mirror, seen) in mirrors {
             for (cursor, item) in entries.iter().skip(seen) {
                 mirror.put(*cursor, item.clone());
@@ -195,13 +197,14 @@ async fn change_origins(
             };
             let is_former = |(cursor, _): &Entry| cursor.origin() == place.origin();
             let rest: Vec<Entry> = rest.take_while(is_former).collect();
-            shared.put(&key, &rest);
+            shared.put(&key, place, &rest);
             match rest.last() {
                 Some(&(place, _)) if rest.len() == SHARE => {
                     unfinished.push(Change { key, place, next });
                 }
-                _ => {
-                    shared.begin(&key, place.origin(), Cursor::new(next, 0));
+                last => {
+                    let end = last.map_or(place, |(end, _)| *end);
+                    shared.begin(&key, end, Cursor::new(next, 0));
                     shared.following().accepted(&key);
                 }
             }
@@ -230,8 +233,7 @@ async fn read_all(
     let command = commands::read(places, share, Some(BLOCK));
     let answer = connection.ask_patiently(command, BLOCK).await?;
     let mut more = Vec::new();
-    for (key, entries) in commands::streams(answer)? {
-        shared.put(&key, &entries);
+    for (key, entries) in put_all(shared, places, answer)? {
         if let Some((last, _)) = entries.last().filter(|_| entries.len() == share) {
             more.push((key, *last));
         }
@@ -241,9 +243,25 @@ async fn read_all(
     }
     for places in more.chunks(STREAMS) {
         let answer = connection.ask(commands::read(places, SHARE, None)).await?;
-        for (key, entries) in commands::streams(answer)? {
-            shared.put(&key, &entries);
-        }
+        put_all(shared, places, answer)?;
     }
     Ok(())
+}
+
+/// Shows what came behind these places, and answers it.
+fn put_all(
+    shared: &Shared,
+    places: &[Place],
+    answer: Value,
+) -> Result<Vec<(Bytes, Vec<Entry>)>, BackplaneError> {
+    let places: FxHashMap<_, _> = places.iter().map(|(key, place)| (key, *place)).collect();
+    let streams = commands::streams(answer)?;
+    for (key, entries) in &streams {
+        let after = places.get(key).copied();
+        let after = after.ok_or(BackplaneError::Unexpected(
+            "a stream that was not asked for",
+        ))?;
+        shared.put(key, after, entries);
+    }
+    Ok(streams)
 }

@@ -38,15 +38,25 @@ if exists then
 end
 ";
 
-/// Gives the stream another origin, above all there were: the time, unless the clock was ahead once.
+/// Gives the stream another origin, above all there were: the time. If the clock was ahead once, it is as
+/// far above them as the run says: another run that has lost this one gives others. Nothing is written of
+/// numbers that scripts cannot count, or all streams would get them.
 const GIVE: &str = "
 local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local new = string.format('%.0f', math.max(now, (last or 0) + 1, (origin or 0) + 1))
-if run ~= this then redis.call('DEL', KEYS[2]) end
-redis.call('HSET', KEYS[2], 'run', this, 'last', new, KEYS[1], new)
+local number = time[1] * 1000000 + time[2]
+local before = math.max(last or 0, origin or 0)
+if number <= before then
+  local part = string.match(string.sub(this, 1, 5), '^%x+') or '0'
+  number = before + 1 + tonumber(part, 16)
+end
+if number >= 9007199254740992 then
+  return redis.error_reply('ERR no origin is left above ' .. string.format('%.0f', before))
+end
+local new = string.format('%.0f', number)
 redis.call('XADD', KEYS[1], new .. '-0', 'item', '')
 redis.call('XDEL', KEYS[1], new .. '-0')
+if run ~= this then redis.call('DEL', KEYS[2]) end
+redis.call('HSET', KEYS[2], 'run', this, 'last', new, KEYS[1], new)
 origin, sequence = new, '0'
 ";
 
