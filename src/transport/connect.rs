@@ -15,7 +15,8 @@ use crate::runtime::{self, timeout};
 ///
 /// In a browser, that is on wasm32 with the feature `websocket`, `ws://` and `wss://` are the browser's
 /// WebSocket. Writing waits while it holds 1 MiB. It says nothing about why it could not connect, and
-/// sends no headers of a program's own, only [subprotocols](super::WsClient#structfield.subprotocols).
+/// sends no headers of a program's own, only [subprotocols](super::WsClient#structfield.subprotocols). It cannot
+/// hold up its peer: what comes is held until it is read, as much as the peer sends.
 ///
 /// # Errors
 ///

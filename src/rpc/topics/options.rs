@@ -86,6 +86,9 @@ impl SubscribeOptions {
 
     /// Whether it may share what comes on the wire with other subscriptions to an equal topic.
     /// Default yes.
+    ///
+    /// One that joins others gets what is published from then on. Only when another origin begins, which is
+    /// told as [`Restarted`](super::GapReason::Restarted), items of it may come that were published before.
     #[must_use]
     pub fn shared(mut self, shared: bool) -> Self {
         self.shared = shared;

@@ -201,9 +201,11 @@ impl<W> Machine<W> {
                 self.step(id, Event::ServiceRestarted);
             }
         }
-        self.phase = Phase::Up {
-            calls_at_once: calls_at_once.max(1),
-        };
+        if !matches!(self.phase, Phase::Retiring) {
+            self.phase = Phase::Up {
+                calls_at_once: calls_at_once.max(1),
+            };
+        }
     }
 
     /// Answers what to write next, oldest first, until that makes up so many bytes.

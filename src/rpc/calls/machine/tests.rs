@@ -215,6 +215,19 @@ fn cancels_of_a_lost_channel_do_not_go_on_the_next() {
 }
 
 #[test]
+fn a_welcome_on_a_connection_that_drains_has_no_request_written() {
+    let mut desk = Desk::new(100);
+    desk.machine.connected();
+    desk.submit(AtMostOnce);
+    desk.machine.retire();
+    desk.machine.welcomed(1, 10);
+    assert_eq!(desk.written(), [0_i64; 0]);
+    desk.machine.connected();
+    desk.machine.welcomed(1, 10);
+    assert_eq!(desk.written(), [1]);
+}
+
+#[test]
 fn a_channel_that_retires_takes_no_requests_and_all_answers() {
     let mut desk = Desk::up(10);
     let sent = desk.submit(AtMostOnce);

@@ -78,7 +78,9 @@ pub(super) fn cursor(answer: Value) -> Result<Cursor, BackplaneError> {
 
 /// What a server that tells about itself calls its run; nothing if it does not.
 pub(super) fn run(answer: Value) -> Result<String, BackplaneError> {
-    let about: String = as_told(answer)?;
+    // It names files too, whose names need not be text.
+    let about: Bytes = as_told(answer)?;
+    let about = String::from_utf8_lossy(&about);
     let run = about.lines().find_map(|line| line.strip_prefix("run_id:"));
     Ok(run.unwrap_or_default().trim().to_owned())
 }
@@ -166,6 +168,8 @@ mod tests {
         for none in ["", "# Server\r\nrun_id:\r\n", "old_run_id:7\r\n"] {
             assert_eq!(told(none).unwrap(), "", "{none}");
         }
+        let about = b"executable:/opt/r\xe9dis\r\nrun_id:0a1b\r\n";
+        assert_eq!(run(Value::BulkString(about.to_vec())).unwrap(), "0a1b");
         assert!(run(answer("*0")).is_err());
     }
 

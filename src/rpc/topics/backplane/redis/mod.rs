@@ -2,7 +2,8 @@
 //!
 //! An entry's id is `<origin>-<sequence>`: Redis counts the second part up by itself when it is asked for
 //! `<origin>-*`, so that numbers have no holes, and mean the same to whoever reads them. An origin is the time
-//! in microseconds at which it was given to a stream.
+//! in microseconds at which it was given to a stream; if the clock was ahead once, a number above the last
+//! one that differs from run to run. Ids of 2^53 and more are refused.
 //!
 //! A Redis that starts again, or another one that takes its place, may have lost its newest entries, and
 //! cannot tell: it would give their numbers to other items. So an origin belongs to one run of one server.
