@@ -2,11 +2,11 @@
 //! as a web server in front of one does: page and WebSocket have the same origin.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -42,7 +42,7 @@ fn this_crate_in_chromium_talks_to_an_echo() {
     }
     let files = compiled.into_iter().chain([client("wasm.html")]);
     let result = result_of("wasm.html", files.collect());
-    all_is_well(&result, 9);
+    all_is_well(&result, 10);
 }
 
 fn all_is_well(result: &str, least: usize) {
@@ -63,6 +63,8 @@ fn result_of(page: &str, files: Vec<PathBuf>) -> String {
         wire: server.address().to_owned(),
         files,
         forwarded: Mutex::default(),
+        is_stalled: Mutex::default(),
+        goes_on: Condvar::new(),
     });
     thread::spawn(move || {
         for browser in pages.incoming() {
@@ -97,6 +99,9 @@ struct Site {
     files: Vec<PathBuf>,
     /// Connections of the browser that carry a WebSocket, or did.
     forwarded: Mutex<Vec<TcpStream>>,
+    /// Whether nothing that the browser sends is forwarded.
+    is_stalled: Mutex<bool>,
+    goes_on: Condvar,
 }
 
 impl Site {
@@ -117,7 +122,13 @@ impl Site {
         if path == "wire" {
             let kept = browser.try_clone().unwrap();
             self.forwarded.lock().unwrap().push(kept);
-            forward(browser, &head, &TcpStream::connect(&self.wire).unwrap());
+            self.forward(browser, &head, &TcpStream::connect(&self.wire).unwrap());
+            return None;
+        }
+        if path == "stall" || path == "go" {
+            *self.is_stalled.lock().unwrap() = path == "stall";
+            self.goes_on.notify_all();
+            respond(browser, "204 No Content", "text/plain", &[]);
             return None;
         }
         if path == "cut" {
@@ -142,6 +153,37 @@ impl Site {
         }
         None
     }
+
+    /// Carries both directions until each has ended.
+    fn forward(&self, browser: &TcpStream, head: &str, mut server: &TcpStream) {
+        server.write_all(head.as_bytes()).unwrap();
+        thread::scope(|scope| {
+            // However they end, the other side is to see an end.
+            scope.spawn(|| {
+                let _ = self.upload(browser, server);
+                let _ = server.shutdown(Shutdown::Write);
+            });
+            let _ = io::copy(&mut server, &mut &*browser);
+            let _ = browser.shutdown(Shutdown::Write);
+        });
+    }
+
+    fn upload(&self, mut browser: &TcpStream, mut server: &TcpStream) -> io::Result<()> {
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            let count = browser.read(&mut bytes)?;
+            if count == 0 {
+                return Ok(());
+            }
+            let stalled = self.is_stalled.lock().unwrap();
+            drop(
+                self.goes_on
+                    .wait_while(stalled, |stalled| *stalled)
+                    .unwrap(),
+            );
+            server.write_all(&bytes[..count])?;
+        }
+    }
 }
 
 fn kind_of(file: &Path) -> &'static str {
@@ -150,20 +192,6 @@ fn kind_of(file: &Path) -> &'static str {
         Some("wasm") => "application/wasm",
         _ => "text/javascript",
     }
-}
-
-/// Carries both directions until each has ended.
-fn forward(browser: &TcpStream, head: &str, mut server: &TcpStream) {
-    let carry = |mut from: &TcpStream, mut to: &TcpStream| {
-        // However it ends, the other side is to see an end.
-        let _ = std::io::copy(&mut from, &mut to);
-        let _ = to.shutdown(Shutdown::Write);
-    };
-    server.write_all(head.as_bytes()).unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| carry(browser, server));
-        carry(server, browser);
-    });
 }
 
 fn respond(mut browser: &TcpStream, status: &str, kind: &str, body: &[u8]) {

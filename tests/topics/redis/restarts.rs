@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sessionwire::rpc::{Cursor, Event, GapReason, RedisConfig, SubscribeOptions, Subscription};
 
 use super::server::{Redis, free_port};
-use super::{process, process_over, publish, publish_at_last, restarted, subscribing};
+use super::{Topics, process, process_over, publish, publish_at_last, restarted, subscribing};
 use crate::stage::{Numbers, client, read_to};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::watched;
@@ -26,6 +26,12 @@ fn behind_a_proxy_on(port: u16) -> Option<(Redis, Proxy)> {
     Some((redis, proxy))
 }
 
+/// One process of the service, which reaches its server through the network.
+async fn process_through(proxy: &Proxy, redis: &Redis) -> (String, Topics) {
+    let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
+    process_over(backplane.await.expect("a connection")).await
+}
+
 /// Ends all connections through the network, and those to come.
 async fn cut(proxy: &Proxy) {
     proxy.set(Fault::Reset);
@@ -38,8 +44,7 @@ async fn a_server_that_lost_its_newest_items_is_a_restart_for_who_has_read_them(
         return;
     };
     watched(async {
-        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
-        let (endpoint, _reads) = process_over(backplane.await.expect("a connection")).await;
+        let (endpoint, _reads) = process_through(&proxy, &redis).await;
         let (_, writes) = process(&redis).await;
         let mut subscription = subscribing(&client(&endpoint)).await;
         publish(&writes, 1..=5).await;
@@ -99,8 +104,7 @@ async fn a_copy_that_takes_the_place_of_its_primary_with_less_is_a_restart() {
         return;
     };
     watched(async {
-        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
-        let (endpoint, topics) = process_over(backplane.await.expect("a connection")).await;
+        let (endpoint, topics) = process_through(&proxy, &redis).await;
         let mut subscription = subscribing(&client(&endpoint)).await;
         publish(&topics, 1..=5).await;
         read_to(&mut subscription, &mut 1, 5).await;
@@ -131,8 +135,7 @@ async fn a_stream_that_has_less_than_was_read_of_it_is_begun_anew() {
         return;
     };
     watched(async {
-        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
-        let (endpoint, topics) = process_over(backplane.await.expect("a connection")).await;
+        let (endpoint, topics) = process_through(&proxy, &redis).await;
         let mut subscription = subscribing(&client(&endpoint)).await;
         publish(&topics, 1..=4).await;
         let origin = topics.publish(&1, &5).await.expect("to publish").origin();
@@ -154,8 +157,7 @@ async fn a_server_that_lost_nothing_is_told_by_one_gap_behind_what_it_had() {
         return;
     };
     watched(async {
-        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
-        let (endpoint, _reads) = process_over(backplane.await.expect("a connection")).await;
+        let (endpoint, _reads) = process_through(&proxy, &redis).await;
         let (_, writes) = process(&redis).await;
         let (mut subscription, mut next) = (subscribing(&client(&endpoint)).await, 1);
         publish(&writes, 1..=10).await;
@@ -270,8 +272,7 @@ async fn a_run_that_is_lost_and_the_next_one_have_other_numbers_though_the_clock
         return;
     };
     watched(async {
-        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
-        let (endpoint, _reads) = process_over(backplane.await.expect("a connection")).await;
+        let (endpoint, _reads) = process_through(&proxy, &redis).await;
         // Another run had a clock that was ahead.
         redis.say("HSET sessionwire:origins run another last 5000000000000000");
         redis.say("SAVE");
@@ -318,8 +319,7 @@ async fn no_number_is_given_twice_however_often_a_server_loses_its_newest_items(
         return;
     };
     watched(async {
-        let backplane = redis.connect(proxy.endpoint(), RedisConfig::default());
-        let (endpoint, _reads) = process_over(backplane.await.expect("a connection")).await;
+        let (endpoint, _reads) = process_through(&proxy, &redis).await;
         let (_, writes) = process(&redis).await;
         let mut subscription = subscribing(&client(&endpoint)).await;
         let (mut published, mut value, mut last) = (HashMap::new(), 0, None);
