@@ -59,9 +59,14 @@ pub(crate) async fn a_refusal_carries_its_reason(world: World) {
 }
 
 pub(crate) async fn a_ping_is_answered(world: World) {
+    const PINGS_BY_ITSELF: usize = 8;
     let (here, there) = world.connected().await;
     let times = join_all([here.ping(), here.ping(), there.ping(), here.ping()]).await;
     assert!(times.iter().all(Result::is_ok), "{times:?}");
+    // A new connection pings by itself too: behind those, what was measured last stays the last.
+    for _ in 0..PINGS_BY_ITSELF {
+        here.ping().await.expect("an answer");
+    }
     let last = here.ping().await.expect("an answer");
     let round_trip = here.statistics().round_trip.expect("a measurement");
     assert_eq!(round_trip.last, last);
