@@ -164,8 +164,9 @@ impl NodeConfig {
         self
     }
 
-    /// The connections that came and have not said from whom. Default 64; of one more, the oldest is
-    /// closed, so that strangers who say nothing keep nobody out who is quick.
+    /// The connections that came and have not said from whom, or are told that they are not wanted.
+    /// Default 64; of one more, the oldest is closed, so that strangers who say nothing keep nobody out
+    /// who is quick.
     #[must_use]
     pub fn pending(mut self, connections: usize) -> Self {
         self.pending = connections.max(1);

@@ -83,16 +83,29 @@ impl<A: App> Shared<A> {
         })
     }
 
-    /// The other end of a connection has said who it is. Its place is no longer one of the pending.
+    /// The other end of a connection has said who it is.
     pub(super) fn enter(&self, key: Key, id: PeerId, instance: u64) -> Entrance {
         self.change(|state, aftermath| {
             let entrance = state.registry.enter(key, id, instance);
             if entrance == Entrance::Granted {
-                state.pending.remove(&key);
                 state.review(&id, aftermath);
             }
             entrance
         })
+    }
+
+    /// The other end is about to hear that it is not wanted.
+    pub(super) fn turn_away(&self, key: Key) {
+        self.change(|state, aftermath| {
+            let id = state.registry.peer_of(key);
+            let displaced = state.registry.turn_away(key);
+            let displaced = displaced.and_then(|displaced| state.pending.remove(&displaced));
+            aftermath.aborted.extend(displaced);
+            if let Some(id) = id {
+                state.review(&id, aftermath);
+            }
+            aftermath.departed = true;
+        });
     }
 
     /// This end holds the connection now.
@@ -117,6 +130,7 @@ impl<A: App> Shared<A> {
             }
             let opened = state.registry.open(key, now);
             let opened = opened.map_err(|Duplicate| Reason::Duplicate)?;
+            state.pending.remove(&key);
             if opened.ended.is_some() {
                 state.down(&id, now, aftermath);
             }

@@ -125,7 +125,10 @@ pub(super) async fn shake<A: App>(
                 let examination = examine(shared, key, connection, direction, hello, version);
                 match examination.await {
                     Ok(introduction) => examined = Some(Guarded::new(introduction)),
-                    Err(rejection) => return refuse(node, rejection, Some(id)).await,
+                    Err(rejection) => {
+                        shared.turn_away(key);
+                        return refuse(node, rejection, Some(id)).await;
+                    }
                 }
                 let (answer, opens) = handshake.accept();
                 if !opens {

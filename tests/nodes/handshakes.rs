@@ -42,6 +42,20 @@ fn has_ended(stream: &mut MemoryStream) -> bool {
     }
 }
 
+/// What a node writes on a connection before it hears anything.
+fn first_words(stage: &Stage, dialer: Node<Talk>) -> Vec<u8> {
+    let (here, mut far) = pipe(64 * 1024);
+    let dialing = stage.task(async move { dialer.dial_over(here, None).await.is_ok() });
+    let mut words = vec![0; 4096];
+    let count = match poll_once(far.read(&mut words)) {
+        std::task::Poll::Ready(Ok(count)) => count,
+        other => panic!("{other:?}"),
+    };
+    drop((far, dialing));
+    words.truncate(count);
+    words
+}
+
 #[test]
 fn two_nodes_are_peers_and_know_of_each_other_what_they_said() {
     let stage = Stage::default();
@@ -120,6 +134,40 @@ fn the_application_may_refuse_at_either_end_and_the_other_learns_why() {
 }
 
 #[test]
+fn a_node_that_is_turned_away_and_stays_takes_no_place() {
+    let stage = Stage::default();
+    let named = |name: &str| Talk {
+        name: name.to_owned(),
+        ..Talk::default()
+    };
+    let picky = Talk {
+        dislikes: Some("bob".to_owned()),
+        ..Talk::default()
+    };
+    let config = NodeConfig::default().inbound(1).pending(3);
+    let picky = stage.node_with(1, picky, config);
+    let bob = stage.node_with(2, named("bob"), NodeConfig::default());
+    let said = first_words(&stage, bob);
+    let mut unwanted = Vec::new();
+    for number in 1..=5 {
+        let (mut here, there) = pipe(64 * 1024);
+        assert!(picky.accept_over(there));
+        assert!(poll_once(here.write_all(&said)).is_ready());
+        stage.clock.run_until_stalled();
+        unwanted.push(here);
+        let occupancy = picky.occupancy();
+        assert_eq!((occupancy.pending, occupancy.inbound), (number.min(3), 0));
+    }
+    let have_ended: Vec<bool> = unwanted.iter_mut().map(has_ended).collect();
+    assert_eq!(have_ended, [true, true, false, false, false]);
+    let carol = stage.node_with(3, named("carol"), NodeConfig::default());
+    stage.connect(&carol, &picky);
+    assert_eq!(picky.occupancy().inbound, 1);
+    stage.advance(5 * SECOND);
+    assert_eq!(picky.occupancy().pending, 0, "they had their time");
+}
+
+#[test]
 fn a_panic_over_one_node_refuses_that_node_alone() {
     let stage = Stage::default();
     let afraid = Talk {
@@ -195,19 +243,7 @@ fn a_handshake_has_five_seconds_however_it_dawdles() {
     let (mut mute, there) = pipe(64 * 1024);
     node.accept_over(there);
     stage.clock.run_until_stalled();
-    let hello = {
-        let (here, mut far) = pipe(64 * 1024);
-        let dialer = stage.node(2);
-        let dialing = stage.task(async move { dialer.dial_over(here, None).await.is_ok() });
-        let mut hello = vec![0; 4096];
-        let count = match poll_once(far.read(&mut hello)) {
-            std::task::Poll::Ready(Ok(count)) => count,
-            other => panic!("{other:?}"),
-        };
-        drop((far, dialing));
-        hello.truncate(count);
-        hello
-    };
+    let hello = first_words(&stage, stage.node(2));
     let mut mute = stage.run(async move {
         mute.write_all(&hello).await.expect("to write");
         mute

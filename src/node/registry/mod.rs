@@ -173,6 +173,22 @@ impl Registry {
         Entrance::Granted
     }
 
+    /// A connection is not wanted: another may have its place before its other end hears so. One that came
+    /// is among the pending again; answers another that has to give way to it.
+    pub(crate) fn turn_away(&mut self, key: Key) -> Option<Key> {
+        let entry = self.connections.get(&key)?;
+        let (direction, address) = (entry.direction, entry.address.clone());
+        self.remove(key);
+        let entry = Entry::new(direction, address.as_deref());
+        self.connections.insert(key, entry);
+        if direction == Direction::Outbound {
+            return None;
+        }
+        let displaced = self.places.arrive(key)?;
+        self.remove(displaced);
+        Some(displaced)
+    }
+
     /// The handshake is over: this end holds the connection.
     pub(crate) fn open(&mut self, key: Key, now: Instant) -> Result<Opened, Duplicate> {
         let entry = self.connections.get(&key).ok_or(Duplicate)?;

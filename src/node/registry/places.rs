@@ -16,7 +16,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Occupancy {
-    /// By connections that came and have not said from whom.
+    /// By connections that came and have not said from whom, or are told that they are not wanted.
     pub pending: usize,
     /// By connections that came, from peers that are known.
     pub inbound: usize,

@@ -341,6 +341,28 @@ fn of_too_many_that_say_nothing_the_oldest_gives_way() {
 }
 
 #[test]
+fn who_is_turned_away_is_pending_again_and_nobodys_peer() {
+    let mut registry = registry(SMALL);
+    let keys = [2, 3, 4]
+        .map(|number| entered(&mut registry, Direction::Inbound, PeerId::new([number; 32])));
+    let displaced = keys.map(|key| registry.turn_away(key));
+    assert_eq!(displaced, [None, None, Some(keys[0])]);
+    assert_eq!(
+        (registry.occupancy().pending, registry.occupancy().inbound),
+        (2, 0)
+    );
+    assert!(registry.peers.is_empty());
+    for key in keys {
+        assert_eq!(registry.close(key, now()), Closed::default());
+    }
+    let dialed = entered(&mut registry, Direction::Outbound, LARGE);
+    assert_eq!(registry.turn_away(dialed), None);
+    assert_eq!(registry.occupancy(), Occupancy::default());
+    registry.close(dialed, now());
+    assert!(registry.connections.is_empty());
+}
+
+#[test]
 fn places_are_limited_and_given_back() {
     let mut registry = registry(SMALL);
     let id = |number| PeerId::new([number; 32]);
