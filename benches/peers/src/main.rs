@@ -36,6 +36,7 @@ sessionwire-peers [bulk|latency|loaded|fat|sessions|requests|memory|calls|all]..
   --only NAME,NAME  only contestants whose names begin so
   --size N,N        payload sizes of bulk, in bytes (default 64,1024,65536,1048576)
   --in-flight N,N   of requests, how many are asked at once (default 1,64,1024)
+  --threads N       threads that run the tasks (default 2); memory and calls always have two
   --json FILE       writes every round's figures
   --list            prints the contestants' names
 ";
@@ -157,6 +158,7 @@ fn parse(contestants: &[Box<dyn Contestant>]) -> Result<Option<Options>> {
             }
             Long("size") => options.sizes = numbers(&arguments.value()?.string()?)?,
             Long("in-flight") => options.in_flight = numbers(&arguments.value()?.string()?)?,
+            Long("threads") => peer::use_threads(arguments.value()?.parse()?),
             Long("json") => options.json = Some(arguments.value()?.into()),
             Long("list") => {
                 for contestant in contestants {

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::RemoteHandle;
 use futures::{FutureExt, try_join};
@@ -137,7 +138,15 @@ pub async fn connect_by_network<P: Peer>(
     })
 }
 
-/// Which executor runs a contestant's tasks: two threads either way.
+/// How many threads run a contestant's tasks, on either executor.
+static THREADS: AtomicUsize = AtomicUsize::new(2);
+
+/// Has all tasks run by so many threads, from now on.
+pub fn use_threads(threads: usize) {
+    THREADS.store(threads.max(1), Ordering::Relaxed);
+}
+
+/// Which executor runs a contestant's tasks, by as many threads either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
     AsyncStd,
@@ -164,17 +173,18 @@ impl Runtime {
         self,
         future: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
+        let threads = THREADS.load(Ordering::Relaxed);
         match self {
             Self::AsyncStd => {
-                let threads = async_global_executor::GlobalExecutorConfig::default()
-                    .with_min_threads(2)
-                    .with_max_threads(2);
-                async_global_executor::init_with_config(threads);
+                let config = async_global_executor::GlobalExecutorConfig::default()
+                    .with_min_threads(threads)
+                    .with_max_threads(threads);
+                async_global_executor::init_with_config(config);
                 async_std::task::block_on(async { self.spawn(future).await })
             }
             Self::Tokio => {
                 let runtime = tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(2)
+                    .worker_threads(threads)
                     .enable_all()
                     .build()?;
                 runtime.block_on(async { self.spawn(future).await })
