@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_listener::Event;
+use futures::channel::oneshot;
 use futures::future::{FutureExt, join, join_all};
 use sessionwire::rpc::{
     CallError, CallOptions, Caller, Client, Delivery, Fault as Refusal, Interface, Link,
@@ -75,6 +76,7 @@ impl Counts {
 struct Server {
     endpoint: String,
     runtime: Option<Runtime>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Server {
@@ -85,18 +87,27 @@ impl Server {
             .build()
             .expect("a runtime");
         let (asked, service) = (endpoint(wire), counts.clone());
-        let (tell, told) = futures::channel::oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
         runtime.spawn(async move {
             let listener = Listener::new(Config::default(), trusting());
-            let mut listener = listener.and(&asked).await.expect("to listen");
+            let listener = listener.and(&asked).await.expect("to listen");
             tell.send(listener.endpoint().to_string()).expect("a test");
             let router = Router::new().on_service(service);
-            listener.serve(&router).await.expect("to accept");
+            let (stopped, time) = (stopped.map(|_| ()), Duration::from_secs(30));
+            let served = listener.serve_until(&router, stopped, time);
+            served.await.expect("to accept");
         });
         Self {
             endpoint: told.await.expect("a listener"),
             runtime: Some(runtime),
+            stop: Some(stop),
         }
+    }
+
+    /// Lets what is asked be answered, and then no more.
+    fn drain(&mut self) {
+        self.stop = None;
     }
 }
 
@@ -227,6 +238,33 @@ pub(crate) async fn a_service_that_moves_runs_no_idempotent_call_again(wire: Wir
     );
     assert_eq!(counts.runs(WAITS), 1);
     assert_eq!(client.call(&1).await.expect("an answer"), 2);
+}
+
+pub(crate) async fn what_a_server_that_drains_has_holds_nothing_up(wire: Wire) {
+    let (old, new) = (Counts::default(), Counts::default());
+    let mut server = Server::start(wire, &old).await;
+    let other = Server::start(wire, &new).await;
+    let proxy = Proxy::before(&server.endpoint);
+    let client = client(&proxy);
+    let slow = client.call_with(&WAITS, patient(Delivery::AtMostOnce));
+    let others = async {
+        old.until_asked(WAITS).await;
+        proxy.move_to(&other.endpoint);
+        server.drain();
+        for number in 0..20 {
+            let answer = client.call(&number).await;
+            assert_eq!(answer.expect("an answer"), number * 2);
+        }
+        assert_eq!(
+            new.runs(19),
+            1,
+            "the last was not asked of the first server"
+        );
+        old.released.notify(usize::MAX);
+    };
+    let (outcome, ()) = join(slow, others).await;
+    assert_eq!(outcome.expect("an answer"), WAITS * 2);
+    assert_eq!((old.runs(WAITS), new.runs(WAITS)), (1, 0));
 }
 
 pub(crate) async fn a_deadline_passes_in_the_dark(wire: Wire) {

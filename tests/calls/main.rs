@@ -43,5 +43,6 @@ everywhere! {
     idempotent_calls_are_run_once_however_often_the_network_fails
     other_calls_are_run_as_often_as_they_say
     a_service_that_moves_runs_no_idempotent_call_again
+    what_a_server_that_drains_has_holds_nothing_up
     a_deadline_passes_in_the_dark
 }

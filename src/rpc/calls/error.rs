@@ -32,15 +32,16 @@ pub enum CallError {
     #[error("the time for the call was up {}", if *sent {
         "before it was answered, whether it was run is unknown; `CallOptions::deadline` gives it longer"
     } else {
-        "before it was sent: more calls are made than are answered, or the connection drains"
+        "before it was sent: more calls are made than are answered"
     })]
     DeadlinePassed {
         /// Whether it was sent: the service did not run it if not.
         sent: bool,
     },
-    /// The time for the call was up before it was sent: there was no connection. It was not run.
+    /// The time for the call was up before it was sent: there was no connection, or only one that drains. It
+    /// was not run.
     #[error(
-        "the time for the call was up before it was sent: there is no connection{}",
+        "the time for the call was up before it was sent: there is no connection that takes it{}",
         crate::rpc::link::because(why.as_ref())
     )]
     NoConnection {

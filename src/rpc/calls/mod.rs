@@ -1,5 +1,6 @@
 //! Requests and answers: all calls of one client share one channel of each connection.
 
+mod channel;
 mod client;
 mod conversation;
 mod error;

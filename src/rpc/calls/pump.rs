@@ -7,13 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-
-use super::error::{CallError, Loss};
-use super::machine::{Outcome, Outgoing};
-use super::message::{Answered, put_cancel, put_hello, put_request};
+use super::channel::{Conversation, Next, converse};
+use super::machine::Machine;
 use super::shared::Shared;
-use crate::mux::{ChannelError, Code, Connection, OpenError, Priority, RawReceiver, RawSender};
 use crate::rpc::link::{LinkState, LinkWatch};
 use crate::runtime::{Instant, Task, timeout};
 
@@ -45,56 +41,113 @@ pub(super) fn protocol(interface: &str) -> String {
     format!("{interface}.calls")
 }
 
-/// How a conversation with the service ended.
-enum End {
-    Lost(Loss),
-    NotServed(Code, Arc<str>),
-    /// The service did not say its welcome in time, so that nothing was sent.
-    Silent,
-    /// The connection takes no more channels, and nothing was lost.
-    Retired,
-}
-
 async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
     let client = rand::random();
+    let mut leaving = Leaving::default();
     let mut failures = Failures::default();
-    let mut state = watch.changed().await;
+    let mut state = leaving.beside(watch.changed()).await;
     loop {
         let connection = match state {
             LinkState::Up { connection, .. } => connection,
-            LinkState::Down(error) => return shared.with(|machine| machine.down(&error)),
+            LinkState::Down(error) => {
+                shared.with(|machine| machine.down(&error));
+                return leaving.finish().await;
+            }
             LinkState::Connecting { why, .. } | LinkState::Waiting { why, .. } => {
                 shared.with(|machine| machine.away(why));
-                state = watch.changed().await;
+                state = leaving.beside(watch.changed()).await;
                 continue;
             }
         };
-        shared.with(super::machine::Machine::connected);
         state = loop {
-            let began = shared.runtime.now();
-            let end = converse(shared, &connection, &protocol, client).await;
-            let again = match &end {
-                End::Lost(loss) => {
-                    shared.with(|machine| machine.lost(loss));
-                    !matches!(loss, Loss::Channel(ChannelError::Connection(_)))
-                }
-                End::NotServed(code, reason) => {
-                    shared.with(|machine| machine.not_served(*code, reason));
-                    false
-                }
-                End::Silent => true,
-                End::Retired => false,
-            };
-            if !again {
-                drop(connection);
-                break watch.changed().await;
+            shared.with(Machine::connected);
+            if let Some(next) = leaving.room_or(watch.changed()).await {
+                break next;
             }
-            shared.with(super::machine::Machine::connected);
+            let began = shared.runtime.now();
+            let talk = converse(shared, &connection, &protocol, client);
+            match leaving.beside(talk).await {
+                Next::Again => {}
+                Next::Elsewhere => {
+                    drop(connection);
+                    break leaving.beside(watch.changed()).await;
+                }
+                Next::Beside(conversation) => {
+                    leaving.push(conversation);
+                    continue;
+                }
+                Next::Leave(conversation) => {
+                    leaving.push(conversation);
+                    drop(connection);
+                    break leaving.beside(watch.changed()).await;
+                }
+            }
+            shared.with(Machine::connected);
             let pause = failures.pause(shared.runtime.now().saturating_duration_since(began));
-            if let Some(next) = timeout(&*shared.runtime, pause, watch.changed()).await {
+            let changed = timeout(&*shared.runtime, pause, watch.changed());
+            if let Some(next) = leaving.beside(changed).await {
                 break next;
             }
         };
+    }
+}
+
+/// Conversations that wait for answers, while what is new goes over another channel.
+#[derive(Default)]
+struct Leaving<'s>(Vec<Conversation<'s>>);
+
+impl<'s> Leaving<'s> {
+    /// Of one more, the next conversation waits until one of them is over.
+    const MOST: usize = 4;
+
+    fn push(&mut self, conversation: Conversation<'s>) {
+        self.0.push(conversation);
+    }
+
+    /// Does something, and lets them go on meanwhile.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            self.poll(context);
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Lets them go on until there is room for one more, or something else happens.
+    async fn room_or<T>(&mut self, other: impl Future<Output = T>) -> Option<T> {
+        let mut other = pin!(other);
+        poll_fn(|context| {
+            self.poll(context);
+            if self.0.len() < Self::MOST {
+                return Poll::Ready(None);
+            }
+            other.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+
+    /// Lets them go on to their ends.
+    async fn finish(&mut self) {
+        poll_fn(|context| {
+            self.poll(context);
+            if self.0.is_empty() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) {
+        let mut index = 0;
+        while let Some(conversation) = self.0.get_mut(index) {
+            if let Poll::Ready(end) = conversation.poll_answered(context) {
+                self.0.swap_remove(index).close(&end);
+            } else {
+                index += 1;
+            }
+        }
     }
 }
 
@@ -117,230 +170,6 @@ impl Failures {
             .min(Self::LONGEST_PAUSE);
         // At least half of it, so that a peer that fails at once is not asked at once.
         most.mul_f64(0.5 + rand::random::<f64>() / 2.0)
-    }
-}
-
-/// Speaks with the service until the channel ends.
-async fn converse(shared: &Shared, connection: &Connection, protocol: &str, client: u128) -> End {
-    let opened = connection.open_raw_with(protocol, Priority::High).await;
-    let mut channel = match opened {
-        Ok(channel) => channel,
-        Err(OpenError::Connection(error)) => return End::Lost(ChannelError::from(error).into()),
-        Err(error @ OpenError::NameTooLong(_)) => {
-            return End::NotServed(Code::UNKNOWN_PROTOCOL, error.to_string().into());
-        }
-        Err(_) => return End::Retired,
-    };
-    shared.set_max_message(channel.max_message_size());
-    let mut hello = BytesMut::new();
-    put_hello(
-        &mut hello,
-        client,
-        shared.with(|machine| machine.sent_up_to()),
-    );
-    if let Err(error) = channel.send(hello.freeze()).await {
-        return ended(error.error);
-    }
-    let mut welcomed_by = Some(shared.welcome_deadline());
-    let (sender, receiver) = channel.split();
-    let mut conversation = Conversation {
-        shared,
-        sender,
-        receiver,
-        is_welcome: false,
-        answers: Vec::new(),
-        outgoing: Vec::new(),
-        gathered: None,
-    };
-    let mut spent = pin!(connection.spent());
-    let mut is_spent = false;
-    let end = poll_fn(|context| {
-        if !is_spent && spent.as_mut().poll(context).is_ready() {
-            is_spent = true;
-            shared.with_pump(super::machine::Machine::retire);
-        }
-        let end = conversation.poll(context);
-        if end.is_pending() && is_spent && shared.with_pump(|machine| machine.is_idle()) {
-            conversation.sender.finish();
-            return Poll::Ready(End::Retired);
-        }
-        if conversation.is_welcome {
-            welcomed_by = None;
-        }
-        match &mut welcomed_by {
-            Some(late) if end.is_pending() => late.as_mut().poll(context).map(|()| End::Silent),
-            _ => end,
-        }
-    })
-    .await;
-    match end {
-        End::Lost(Loss::Misbehaved) => {
-            let reason = "no message of the protocol";
-            conversation.sender.reset(Code::PROTOCOL_ERROR, reason);
-        }
-        End::Silent => conversation.sender.reset(Code::TIMED_OUT, "no welcome"),
-        _ => {}
-    }
-    end
-}
-
-fn ended(error: ChannelError) -> End {
-    match error {
-        ChannelError::Refused {
-            code: code @ Code::UNKNOWN_PROTOCOL,
-            reason,
-        } => End::NotServed(code, reason),
-        error => End::Lost(error.into()),
-    }
-}
-
-struct Conversation<'s> {
-    shared: &'s Shared,
-    sender: RawSender,
-    receiver: RawReceiver,
-    is_welcome: bool,
-    /// Kept for their memory.
-    answers: Vec<(u64, Outcome)>,
-    outgoing: Vec<Outgoing>,
-    /// How many requests there were when callers were let go first.
-    gathered: Option<usize>,
-}
-
-/// So many answers are taken before the callers are told.
-const ANSWERS: usize = 512;
-
-/// So many requests are written without waiting for more.
-const GATHERED: usize = 256;
-
-/// So many bytes are written before it is asked whether there is room for more.
-const BATCH: usize = 16 * 1024;
-
-impl Conversation<'_> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        let received = self.poll_receive(context);
-        if received.is_ready() {
-            return received;
-        }
-        self.poll_send(context)
-    }
-
-    /// Tells the machine what came; ready when nothing more will.
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        loop {
-            let end = self.poll_answers(context);
-            let is_full = self.answers.len() >= ANSWERS;
-            if !self.answers.is_empty() {
-                let answers = &mut self.answers;
-                self.shared.with_pump(|machine| {
-                    for (id, outcome) in answers.drain(..) {
-                        machine.answered(id, outcome);
-                    }
-                });
-            }
-            if end.is_ready() || !is_full {
-                return end;
-            }
-        }
-    }
-
-    /// Collects answers; ready when nothing more will come.
-    fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        while self.answers.len() < ANSWERS {
-            let message = match ready!(self.receiver.poll_recv(context)) {
-                Ok(Some(message)) => message,
-                Ok(None) => return Poll::Ready(End::Lost(Loss::Finished)),
-                Err(error) => return Poll::Ready(ended(error)),
-            };
-            if self.take(&message).is_none() {
-                return Poll::Ready(End::Lost(Loss::Misbehaved));
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Nothing if the service broke the rules.
-    fn take(&mut self, message: &Bytes) -> Option<()> {
-        let (id, outcome) = match Answered::take(message).ok()? {
-            Answered::Welcome {
-                boot,
-                calls_at_once,
-            } => {
-                let is_first = !std::mem::replace(&mut self.is_welcome, true);
-                self.shared
-                    .with_pump(|machine| machine.welcomed(boot, calls_at_once));
-                return is_first.then_some(());
-            }
-            Answered::Answer { id, body } => (id, Ok(message.slice_ref(body))),
-            Answered::Fault { id, fault } => (id, Err(CallError::Fault(fault))),
-        };
-        self.answers.push((id, outcome));
-        self.is_welcome.then_some(())
-    }
-
-    /// Whether to let callers go first, who are about to ask again: requests that are written together
-    /// cost far less than one by one. Each round of it must have brought more of them.
-    fn gathers(&mut self) -> bool {
-        let before = self.gathered.take();
-        let growing = self.shared.with_pump(|machine| machine.growing());
-        self.gathered = growing.filter(|&queued| {
-            let has_grown = before.is_none_or(|before| queued > before);
-            queued < GATHERED && has_grown
-        });
-        self.gathered.is_some()
-    }
-
-    /// Writes what the machine has to be written; ready when nothing can be.
-    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        if self.gathers() {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let mut has_written = false;
-        while self.shared.with_pump(|machine| machine.has_to_write()) {
-            if let Err(error) = ready!(self.sender.poll_ready(context)) {
-                return Poll::Ready(ended(error));
-            }
-            let (now, outgoing) = (self.shared.runtime.now(), &mut self.outgoing);
-            self.shared
-                .with_pump(|machine| machine.write(now, BATCH, outgoing));
-            for outgoing in self.outgoing.drain(..) {
-                match write(&mut self.sender, &outgoing) {
-                    Ok(()) => has_written = true,
-                    Err(ChannelError::TooLarge { length, max }) => {
-                        let error = CallError::TooLarge { length, max };
-                        self.shared
-                            .with_pump(|machine| machine.unsendable(outgoing.id(), error));
-                    }
-                    Err(error) => return Poll::Ready(ended(error)),
-                }
-            }
-        }
-        if has_written && let Poll::Ready(Err(error)) = self.sender.poll_flush(context) {
-            return Poll::Ready(ended(error));
-        }
-        Poll::Pending
-    }
-}
-
-fn write(sender: &mut RawSender, outgoing: &Outgoing) -> Result<(), ChannelError> {
-    let large = sender.start_send_with(|buffer| {
-        match outgoing {
-            Outgoing::Request {
-                id,
-                milliseconds,
-                key,
-                body,
-            } => {
-                put_request(buffer, *id, *milliseconds, *key);
-                buffer.extend_from_slice(body);
-            }
-            Outgoing::Cancel(id) => put_cancel(buffer, *id),
-        }
-        Ok(())
-    })?;
-    match large {
-        Some(message) => sender.start_send_message(&mut message.freeze()),
-        None => Ok(()),
     }
 }
 

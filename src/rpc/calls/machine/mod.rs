@@ -3,18 +3,21 @@
 //!
 //! `W` stands for someone who waits, and is told by being handed back.
 
+mod channels;
 mod permits;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+pub(super) use self::channels::ChannelNumber;
+use self::channels::{Channel, Channels};
 use self::permits::Permits;
 use self::state::{Event, State, Step};
 use super::error::{CallError, Loss};
@@ -30,19 +33,14 @@ pub(super) type Outcome = Result<Bytes, CallError>;
 #[derive(Debug)]
 pub(super) struct Machine<W> {
     phase: Phase,
+    channels: Channels,
     permits: Permits<W>,
     calls: FxHashMap<u64, Call<W>>,
     /// Not written yet; what was written on a lost channel has the lower ids.
     queued: BTreeSet<u64>,
-    /// Given up after they were written; at most `outstanding`.
-    cancels: VecDeque<u64>,
     last_id: u64,
     /// The largest id that was ever written.
     sent_up_to: u64,
-    /// The calls that the service has, as far as is known here.
-    outstanding: u32,
-    /// The service's start that last answered.
-    boot: Option<u128>,
     /// No call's deadline is earlier.
     earliest: Option<Instant>,
     told: Vec<W>,
@@ -53,6 +51,9 @@ struct Call<W> {
     state: State,
     delivery: Delivery,
     deadline: Instant,
+    /// What it was last written on, and which start of the service that went to.
+    channel: ChannelNumber,
+    boot: Option<u128>,
     /// Kept while it may have to be written.
     body: Bytes,
     outcome: Option<Outcome>,
@@ -64,12 +65,12 @@ enum Phase {
     /// There is no connection, because of this if it is known.
     Away(Option<DialError>),
     /// There is one, on which the service has not welcomed the client.
-    Connected,
+    Connected(Option<ChannelNumber>),
+    /// What is new goes over that channel.
     Up {
+        channel: ChannelNumber,
         calls_at_once: u32,
     },
-    /// Nothing new goes over the channel; what was written may be answered.
-    Retiring,
     NotServed(Code, Arc<str>),
     Down(LinkError),
 }
@@ -99,14 +100,12 @@ impl<W> Machine<W> {
     pub(super) fn new(calls_at_once: usize) -> Self {
         Self {
             phase: Phase::Away(None),
+            channels: Channels::default(),
             permits: Permits::new(calls_at_once),
             calls: FxHashMap::default(),
             queued: BTreeSet::new(),
-            cancels: VecDeque::new(),
             last_id: 0,
             sent_up_to: 0,
-            outstanding: 0,
-            boot: None,
             earliest: None,
             told: Vec::new(),
         }
@@ -162,6 +161,8 @@ impl<W> Machine<W> {
             state: State::Queued { was_sent: false },
             delivery,
             deadline,
+            channel: 0,
+            boot: None,
             body,
             outcome: None,
             caller: Some(caller),
@@ -194,41 +195,53 @@ impl<W> Machine<W> {
         self.sent_up_to
     }
 
-    /// The service is there, on a new channel.
-    pub(super) fn welcomed(&mut self, boot: u128, calls_at_once: u32) {
-        if self.boot.replace(boot).is_some_and(|before| before != boot) {
-            for id in self.ids() {
-                self.step(id, Event::ServiceRestarted);
-            }
+    /// There is another channel, on which the service has not said its welcome.
+    pub(super) fn opened(&mut self) -> ChannelNumber {
+        let channel = self.channels.open();
+        self.phase = Phase::Connected(Some(channel));
+        channel
+    }
+
+    /// The service is there.
+    pub(super) fn welcomed(&mut self, channel: ChannelNumber, boot: u128, calls_at_once: u32) {
+        if self.present() != Some(channel) {
+            return;
         }
-        if !matches!(self.phase, Phase::Retiring) {
-            self.phase = Phase::Up {
-                calls_at_once: calls_at_once.max(1),
-            };
+        if let Some(channel) = self.channels.get_mut(channel) {
+            channel.boot = Some(boot);
+        }
+        self.phase = Phase::Up {
+            channel,
+            calls_at_once: calls_at_once.max(1),
+        };
+        for id in self.ids_of(|call| call.boot.is_some_and(|before| before != boot)) {
+            self.step(id, Event::ServiceRestarted);
         }
     }
 
-    /// Answers what to write next, oldest first, until that makes up so many bytes.
-    pub(super) fn write(&mut self, now: Instant, bytes: usize, outgoing: &mut Vec<Outgoing>) {
-        let calls_at_once = match self.phase {
-            Phase::Up { calls_at_once } => calls_at_once,
-            Phase::Retiring => 0,
-            _ => return,
-        };
+    /// Answers what to write on a channel next, oldest first, until that makes up so many bytes.
+    pub(super) fn write(
+        &mut self,
+        channel: ChannelNumber,
+        now: Instant,
+        bytes: usize,
+        outgoing: &mut Vec<Outgoing>,
+    ) {
         let mut written = 0_usize;
-        while written < bytes {
-            let Some(id) = self.cancels.pop_front() else {
-                break;
-            };
-            self.outstanding = self.outstanding.saturating_sub(1);
-            written = written.saturating_add(SMALL);
-            outgoing.push(Outgoing::Cancel(id));
+        if let Some(channel) = self.channels.get_mut(channel) {
+            while written < bytes
+                && let Some(id) = channel.cancels.pop_front()
+            {
+                channel.ended_one();
+                written = written.saturating_add(SMALL);
+                outgoing.push(Outgoing::Cancel(id));
+            }
         }
-        while written < bytes && self.outstanding < calls_at_once {
+        while written < bytes && self.may_request(channel) {
             let Some(id) = self.queued.pop_first() else {
                 break;
             };
-            let Some(request) = self.request(id, now) else {
+            let Some(request) = self.request(channel, id, now) else {
                 continue;
             };
             if let Outgoing::Request { body, .. } = &request {
@@ -238,81 +251,122 @@ impl<W> Machine<W> {
         }
     }
 
-    /// Whether there is something to write.
+    /// Whether there is something to write, on whatever channel.
     pub(super) fn has_to_write(&self) -> bool {
-        match self.phase {
-            Phase::Up { calls_at_once } => {
-                !self.cancels.is_empty()
-                    || self.outstanding < calls_at_once && !self.queued.is_empty()
-            }
-            Phase::Retiring => !self.cancels.is_empty(),
-            _ => false,
+        let cancels = |channel: &Channel| !channel.cancels.is_empty();
+        self.channels.iter().any(cancels)
+            || self
+                .present()
+                .is_some_and(|channel| self.may_request(channel))
+    }
+
+    /// Whether there is something to write on a channel.
+    pub(super) fn has_to_write_on(&self, channel: ChannelNumber) -> bool {
+        let known = self.channels.get(channel);
+        known.is_some_and(|known| !known.cancels.is_empty()) || self.may_request(channel)
+    }
+
+    /// Whether the call that is next cannot go over the channel, as newer ones were written on it.
+    pub(super) fn is_overtaken(&self, channel: ChannelNumber) -> bool {
+        let known = self.channels.get(channel);
+        self.present() == Some(channel)
+            && known.is_some_and(|known| {
+                let first = self.queued.first();
+                first.is_some_and(|first| *first <= known.written_up_to)
+            })
+    }
+
+    /// How many requests wait to be written on a channel, if there may soon be more of them: callers who
+    /// were told of an outcome and have not fetched it are about to run.
+    pub(super) fn growing(&self, channel: ChannelNumber) -> Option<usize> {
+        if !self.may_request(channel) {
+            return None;
+        }
+        let sent: usize = self.channels.iter().map(Channel::wanted).sum();
+        let open = self.queued.len().saturating_add(sent);
+        (self.calls.len() > open).then_some(self.queued.len())
+    }
+
+    /// The channel is of no more use, but for the answers to what was written on it.
+    pub(super) fn retire(&mut self, channel: ChannelNumber) {
+        if self.present() == Some(channel) {
+            self.phase = Phase::Away(None);
         }
     }
 
-    /// How many requests wait to be written, if there may soon be more of them: callers who were told
-    /// of an outcome and have not fetched it are about to run.
-    pub(super) fn growing(&self) -> Option<usize> {
-        let sent = (self.outstanding as usize).saturating_sub(self.cancels.len());
-        let open = self.queued.len().saturating_add(sent);
-        let may_grow = self.calls.len() > open;
-        (may_grow && !self.queued.is_empty() && self.has_to_write()).then_some(self.queued.len())
-    }
-
-    /// The channel is of no more use, but for the answers to what was written.
-    pub(super) fn retire(&mut self) {
-        self.phase = Phase::Retiring;
-    }
-
-    /// Whether the service has none of the calls.
-    pub(super) fn is_idle(&self) -> bool {
-        self.outstanding == 0
+    /// Whether the service has none of the calls that were written on a channel.
+    pub(super) fn is_idle(&self, channel: ChannelNumber) -> bool {
+        let known = self.channels.get(channel);
+        known.is_none_or(|known| known.outstanding == 0)
     }
 
     /// The service answered; an answer that nobody waits for any more is ignored.
-    pub(super) fn answered(&mut self, id: u64, outcome: Outcome) {
+    pub(super) fn answered(&mut self, channel: ChannelNumber, id: u64, outcome: Outcome) {
         if let Some(call) = self.calls.get_mut(&id)
+            && call.channel == channel
             && matches!(call.state.on(Event::Answer, call.delivery), Step::Deliver)
         {
-            self.outstanding = self.outstanding.saturating_sub(1);
             self.told.extend(call.end(outcome));
+            if let Some(channel) = self.channels.get_mut(channel) {
+                channel.ended_one();
+            }
         }
     }
 
     /// A call that was to be written could not be, for a reason that is its own.
     pub(super) fn unsendable(&mut self, id: u64, error: CallError) {
-        if self
-            .calls
-            .get(&id)
-            .is_some_and(|call| call.state == State::Sent)
+        if let Some(call) = self.calls.get(&id)
+            && call.state == State::Sent
+            && let Some(channel) = self.channels.get_mut(call.channel)
         {
-            self.outstanding = self.outstanding.saturating_sub(1);
+            channel.ended_one();
         }
         self.step(id, Event::Unsendable(error));
     }
 
-    /// The channel is gone, and with it what was written on it.
-    pub(super) fn lost(&mut self, loss: &Loss) {
-        self.phase = Phase::Away(None);
-        self.outstanding = 0;
-        self.cancels.clear();
-        for id in self.ids() {
+    /// A channel is gone, and the service had nothing that was written on it.
+    pub(super) fn left(&mut self, channel: ChannelNumber) {
+        self.retire(channel);
+        self.channels.close(channel);
+    }
+
+    /// A channel is gone, and with it what was written on it.
+    pub(super) fn lost(&mut self, channel: ChannelNumber, loss: &Loss) {
+        self.left(channel);
+        for id in self.ids_of(|call| call.channel == channel) {
             self.step(id, Event::ChannelLost(loss));
+        }
+        match &self.phase {
+            Phase::Up {
+                channel: present, ..
+            } => {
+                let boot = self.channels.get(*present).and_then(|present| present.boot);
+                for id in self.ids_of(|call| call.channel == channel && call.boot != boot) {
+                    self.step(id, Event::ServiceRestarted);
+                }
+            }
+            Phase::Down(error) => {
+                let error = error.clone();
+                for id in self.ids_of(|call| call.channel == channel) {
+                    self.step(id, Event::LinkDown(&error));
+                }
+            }
+            Phase::Away(_) | Phase::Connected(_) | Phase::NotServed(..) => {}
         }
     }
 
     /// There is a connection, but the peer does not serve the interface on it.
     pub(super) fn not_served(&mut self, code: Code, reason: &Arc<str>) {
         self.phase = Phase::NotServed(code, Arc::clone(reason));
-        for id in self.ids() {
+        for id in self.ids_of(|_| true) {
             self.step(id, Event::NotServed(code, reason));
         }
         self.permits.tell_all(&mut self.told);
     }
 
-    /// There is another connection, of which nothing is known.
+    /// There is a connection, and no channel on it.
     pub(super) fn connected(&mut self) {
-        self.phase = Phase::Connected;
+        self.phase = Phase::Connected(None);
     }
 
     /// There is no connection.
@@ -320,10 +374,10 @@ impl<W> Machine<W> {
         self.phase = Phase::Away(why);
     }
 
-    /// There will be no connection any more.
+    /// There will be no connection any more; what was written on channels that are open may be answered.
     pub(super) fn down(&mut self, error: &LinkError) {
         self.phase = Phase::Down(error.clone());
-        for id in self.ids() {
+        for id in self.ids_of(|_| true) {
             self.step(id, Event::LinkDown(error));
         }
         self.permits.tell_all(&mut self.told);
@@ -335,9 +389,7 @@ impl<W> Machine<W> {
             return;
         }
         let is_late = |call: &Call<W>| call.state != State::Done && call.deadline <= now;
-        let mut late: Vec<u64> = self.ids_of(is_late);
-        late.sort_unstable();
-        for id in late {
+        for id in self.ids_of(is_late) {
             self.step(id, Event::DeadlinePassed(self.late()));
         }
         let next_permit = self.permits.time(now, &mut self.told);
@@ -364,7 +416,7 @@ impl<W> Machine<W> {
 
     fn refusal(&self) -> Option<CallError> {
         match &self.phase {
-            Phase::Away(_) | Phase::Connected | Phase::Up { .. } | Phase::Retiring => None,
+            Phase::Away(_) | Phase::Connected(_) | Phase::Up { .. } => None,
             Phase::NotServed(code, reason) => Some(CallError::NotServed {
                 code: *code,
                 reason: Arc::clone(reason),
@@ -377,9 +429,34 @@ impl<W> Machine<W> {
     fn late(&self) -> CallError {
         match &self.phase {
             Phase::Away(why) => CallError::NoConnection { why: why.clone() },
-            Phase::Connected => CallError::NoWelcome,
+            Phase::Connected(_) => CallError::NoWelcome,
             _ => CallError::DeadlinePassed { sent: false },
         }
+    }
+
+    /// The channel that what is new goes over, or will when the service has said its welcome.
+    fn present(&self) -> Option<ChannelNumber> {
+        match self.phase {
+            Phase::Up { channel, .. } => Some(channel),
+            Phase::Connected(channel) => channel,
+            Phase::Away(_) | Phase::NotServed(..) | Phase::Down(_) => None,
+        }
+    }
+
+    /// Whether there is a request that may be written on a channel.
+    fn may_request(&self, number: ChannelNumber) -> bool {
+        let (
+            &Phase::Up {
+                channel,
+                calls_at_once,
+            },
+            Some(first),
+            Some(known),
+        ) = (&self.phase, self.queued.first(), self.channels.get(number))
+        else {
+            return false;
+        };
+        channel == number && known.outstanding < calls_at_once && *first > known.written_up_to
     }
 
     fn watch(&mut self, deadline: Option<Instant>) {
@@ -390,20 +467,17 @@ impl<W> Machine<W> {
         }
     }
 
-    /// All calls, oldest first.
-    fn ids(&self) -> Vec<u64> {
-        let mut ids = self.ids_of(|_| true);
+    /// Such calls, oldest first.
+    fn ids_of(&self, mut wanted: impl FnMut(&Call<W>) -> bool) -> Vec<u64> {
+        let matching = self.calls.iter().filter(|(_, call)| wanted(call));
+        let mut ids: Vec<u64> = matching.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
     }
 
-    fn ids_of(&self, mut wanted: impl FnMut(&Call<W>) -> bool) -> Vec<u64> {
-        let matching = self.calls.iter().filter(|(_, call)| wanted(call));
-        matching.map(|(id, _)| *id).collect()
-    }
-
     /// Writes a queued call, unless its time is up.
-    fn request(&mut self, id: u64, now: Instant) -> Option<Outgoing> {
+    fn request(&mut self, number: ChannelNumber, id: u64, now: Instant) -> Option<Outgoing> {
+        let channel = self.channels.get_mut(number)?;
         let call = self.calls.get_mut(&id)?;
         let left = call.deadline.saturating_duration_since(now);
         if left.is_zero() {
@@ -414,12 +488,14 @@ impl<W> Machine<W> {
             return None;
         };
         call.state = State::Sent;
+        (call.channel, call.boot) = (number, channel.boot);
         let (key, body) = match call.delivery {
             Delivery::AtMostOnce => (None, std::mem::take(&mut call.body)),
             Delivery::AtLeastOnce => (None, call.body.clone()),
             Delivery::Idempotent(key) => (Some(key), call.body.clone()),
         };
-        self.outstanding = self.outstanding.saturating_add(1);
+        channel.outstanding = channel.outstanding.saturating_add(1);
+        channel.written_up_to = id;
         self.sent_up_to = self.sent_up_to.max(id);
         Some(Outgoing::Request {
             id,
@@ -433,7 +509,8 @@ impl<W> Machine<W> {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let (was, step) = (call.state, call.state.on(event, call.delivery));
+        let (was, channel) = (call.state, call.channel);
+        let step = was.on(event, call.delivery);
         let cancels = matches!(step, Step::CancelAndFail(_) | Step::CancelAndForget);
         match step {
             Step::Stay | Step::Send | Step::Deliver => return,
@@ -453,8 +530,8 @@ impl<W> Machine<W> {
         if matches!(was, State::Queued { .. }) {
             self.queued.remove(&id);
         }
-        if cancels {
-            self.cancels.push_back(id);
+        if cancels && let Some(channel) = self.channels.get_mut(channel) {
+            channel.cancels.push_back(id);
         }
     }
 }

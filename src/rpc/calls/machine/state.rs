@@ -5,7 +5,7 @@
 //!   Queued ────────────▶ Sent ─────────────────▶ Done, which the caller takes
 //!     ▲                   │  ╲ deadline, drop: a Cancel follows the request
 //!     └───────────────────┘   ▶ Done, or forgotten
-//!      the link is lost, if the delivery allows a second time
+//!      the channel is lost, if the delivery allows a second time
 //! ```
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) enum State {
         /// It was written before, on a channel that is lost.
         was_sent: bool,
     },
-    /// It was written on the present channel.
+    /// It was written on a channel that is open.
     Sent,
     /// It has an outcome, which nobody took yet.
     Done,
@@ -79,7 +79,7 @@ impl State {
             (Queued { was_sent: false }, Event::LinkDown(error)) => {
                 Step::Fail(CallError::NotSent(error.clone()))
             }
-            (Queued { was_sent: true } | Sent, Event::LinkDown(error)) => {
+            (Queued { was_sent: true }, Event::LinkDown(error)) => {
                 Step::Fail(CallError::Unknown(Loss::Link(error.clone())))
             }
 
@@ -93,8 +93,14 @@ impl State {
             (Sent, Event::Dropped) => Step::CancelAndForget,
 
             (Queued { .. }, Event::Answer | Event::ChannelLost(_))
-            | (Queued { .. } | Sent, Event::ServiceRestarted | Event::NotServed(..))
-            | (Sent, Event::Written)
+            | (Queued { .. }, Event::ServiceRestarted | Event::NotServed(..))
+            | (
+                Sent,
+                Event::Written
+                | Event::ServiceRestarted
+                | Event::NotServed(..)
+                | Event::LinkDown(_),
+            )
             | (Done, _) => Step::Stay,
         }
     }

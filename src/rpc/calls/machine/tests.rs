@@ -10,6 +10,8 @@ const KEY: u128 = 7;
 /// A machine, and the time.
 struct Desk {
     machine: Machine<u64>,
+    /// The present channel.
+    channel: ChannelNumber,
     now: Instant,
 }
 
@@ -17,6 +19,7 @@ impl Desk {
     fn new(calls_at_once: usize) -> Self {
         Self {
             machine: Machine::new(calls_at_once),
+            channel: 0,
             now: Instant::now(),
         }
     }
@@ -24,8 +27,14 @@ impl Desk {
     /// One whose service is there, and takes so many calls at once.
     fn up(calls_at_once: u32) -> Self {
         let mut desk = Self::new(100);
-        desk.machine.welcomed(1, calls_at_once);
+        desk.connect(1, calls_at_once);
         desk
+    }
+
+    /// A new channel, on which that start of the service says its welcome.
+    fn connect(&mut self, boot: u128, calls_at_once: u32) {
+        self.channel = self.machine.opened();
+        self.machine.welcomed(self.channel, boot, calls_at_once);
     }
 
     fn submit(&mut self, delivery: Delivery) -> u64 {
@@ -45,8 +54,13 @@ impl Desk {
 
     /// Writes what there is; requests by their ids, cancels by those below zero.
     fn written(&mut self) -> Vec<i64> {
+        self.written_on(self.channel)
+    }
+
+    fn written_on(&mut self, channel: ChannelNumber) -> Vec<i64> {
         let mut outgoing = Vec::new();
-        self.machine.write(self.now, usize::MAX, &mut outgoing);
+        self.machine
+            .write(channel, self.now, usize::MAX, &mut outgoing);
         let number = |outgoing: &Outgoing| match outgoing {
             Outgoing::Request { id, .. } => i64::try_from(*id).unwrap(),
             Outgoing::Cancel(id) => -i64::try_from(*id).unwrap(),
@@ -67,8 +81,12 @@ impl Desk {
         self.machine.time(self.now);
     }
 
+    fn answer(&mut self, id: u64) {
+        self.machine.answered(self.channel, id, Ok(Bytes::new()));
+    }
+
     fn lose(&mut self) {
-        self.machine.lost(&Loss::Finished);
+        self.machine.lost(self.channel, &Loss::Finished);
     }
 }
 
@@ -80,9 +98,10 @@ fn a_call_is_written_answered_and_told_once() {
     assert_eq!(desk.written(), [1]);
     assert!(!desk.machine.has_to_write());
     assert!(desk.take(id).is_none());
-    desk.machine.answered(id, Ok(Bytes::from_static(b"answer")));
-    desk.machine
-        .answered(id, Ok(Bytes::from_static(b"another")));
+    for body in [&b"answer"[..], b"another"] {
+        let body = Bytes::from_static(body);
+        desk.machine.answered(desk.channel, id, Ok(body));
+    }
     assert_eq!(desk.machine.take_told(), [id]);
     assert_eq!(desk.take(id).unwrap().unwrap(), &b"answer"[..]);
     assert!(desk.take(id).is_none());
@@ -95,7 +114,9 @@ fn the_time_that_is_left_is_rounded_up() {
     desk.submit_for(AtMostOnce, 5);
     desk.now += Duration::from_micros(4_001);
     let mut outgoing = Vec::new();
-    desk.machine.write(desk.now, usize::MAX, &mut outgoing);
+    let channel = desk.channel;
+    desk.machine
+        .write(channel, desk.now, usize::MAX, &mut outgoing);
     assert!(matches!(
         outgoing[0],
         Outgoing::Request {
@@ -124,7 +145,7 @@ fn no_more_is_written_than_the_service_takes_at_once() {
         desk.submit(AtMostOnce);
     }
     assert_eq!(desk.written(), [1, 2]);
-    desk.machine.answered(1, Ok(Bytes::new()));
+    desk.answer(1);
     assert_eq!(desk.written(), [3]);
     desk.machine.forget(2);
     assert_eq!(desk.written(), [-2, 4]);
@@ -134,23 +155,35 @@ fn no_more_is_written_than_the_service_takes_at_once() {
 fn more_requests_are_expected_of_callers_who_have_not_fetched_their_outcomes() {
     let mut desk = Desk::up(100);
     let calls = [AtMostOnce; 3].map(|delivery| desk.submit(delivery));
-    assert_eq!(desk.machine.growing(), None, "nobody was told of anything");
+    assert_eq!(
+        desk.machine.growing(desk.channel),
+        None,
+        "nobody was told of anything"
+    );
     desk.written();
     for id in [calls[0], calls[1]] {
-        desk.machine.answered(id, Ok(Bytes::new()));
+        desk.answer(id);
     }
-    assert_eq!(desk.machine.growing(), None, "there is nothing to write");
+    assert_eq!(
+        desk.machine.growing(desk.channel),
+        None,
+        "there is nothing to write"
+    );
     assert!(desk.take(calls[0]).is_some());
     desk.submit(AtMostOnce);
-    assert_eq!(desk.machine.growing(), Some(1));
+    assert_eq!(desk.machine.growing(desk.channel), Some(1));
     assert!(desk.take(calls[1]).is_some());
     let again = desk.submit(AtMostOnce);
-    assert_eq!(desk.machine.growing(), None, "all have asked again");
+    assert_eq!(
+        desk.machine.growing(desk.channel),
+        None,
+        "all have asked again"
+    );
     desk.written();
-    desk.machine.answered(calls[2], Ok(Bytes::new()));
+    desk.answer(calls[2]);
     desk.machine.forget(again);
     desk.submit(AtMostOnce);
-    let growing = desk.machine.growing();
+    let growing = desk.machine.growing(desk.channel);
     assert_eq!(growing, Some(1), "one caller was told, another is gone");
 }
 
@@ -162,7 +195,7 @@ fn what_becomes_of_a_call_when_the_channel_is_lost() {
     let keyed = desk.submit(Idempotent(KEY));
     let answered = desk.submit(AtMostOnce);
     assert_eq!(desk.written(), [1, 2, 3, 4]);
-    desk.machine.answered(answered, Ok(Bytes::new()));
+    desk.answer(answered);
     let unsent = desk.submit(AtMostOnce);
     desk.lose();
     assert!(matches!(
@@ -170,11 +203,10 @@ fn what_becomes_of_a_call_when_the_channel_is_lost() {
         CallError::Unknown(Loss::Finished)
     ));
     assert!(desk.take(answered).unwrap().is_ok());
-    desk.machine.connected();
-    desk.machine.welcomed(1, 10);
+    desk.connect(1, 10);
     assert_eq!(desk.written(), [2, 3, 5]);
     desk.lose();
-    desk.machine.welcomed(2, 10);
+    desk.connect(2, 10);
     assert!(matches!(
         desk.error(keyed),
         CallError::Unknown(Loss::Restarted)
@@ -197,9 +229,9 @@ fn a_call_that_is_given_up_is_cancelled_if_it_was_written() {
     assert_eq!(desk.written(), [2]);
     desk.machine.forget(sent);
     assert_eq!(desk.written(), [-2]);
-    desk.machine.answered(sent, Ok(Bytes::new()));
+    desk.answer(sent);
     assert_eq!(desk.machine.len(), 0);
-    assert!(desk.machine.is_idle());
+    assert!(desk.machine.is_idle(desk.channel));
     assert_eq!(desk.written(), [0_i64; 0]);
 }
 
@@ -210,20 +242,19 @@ fn cancels_of_a_lost_channel_do_not_go_on_the_next() {
     assert_eq!(desk.written(), [1]);
     desk.machine.forget(id);
     desk.lose();
-    desk.machine.welcomed(1, 10);
+    desk.connect(1, 10);
     assert_eq!(desk.written(), [0_i64; 0]);
 }
 
 #[test]
 fn a_welcome_on_a_connection_that_drains_has_no_request_written() {
     let mut desk = Desk::new(100);
-    desk.machine.connected();
+    desk.channel = desk.machine.opened();
     desk.submit(AtMostOnce);
-    desk.machine.retire();
-    desk.machine.welcomed(1, 10);
+    desk.machine.retire(desk.channel);
+    desk.machine.welcomed(desk.channel, 1, 10);
     assert_eq!(desk.written(), [0_i64; 0]);
-    desk.machine.connected();
-    desk.machine.welcomed(1, 10);
+    desk.connect(1, 10);
     assert_eq!(desk.written(), [1]);
 }
 
@@ -232,13 +263,12 @@ fn a_channel_that_retires_takes_no_requests_and_all_answers() {
     let mut desk = Desk::up(10);
     let sent = desk.submit(AtMostOnce);
     assert_eq!(desk.written(), [1]);
-    desk.machine.retire();
+    desk.machine.retire(desk.channel);
     desk.submit(AtMostOnce);
-    assert!(!desk.machine.has_to_write() && !desk.machine.is_idle());
-    desk.machine.answered(sent, Ok(Bytes::new()));
-    assert!(desk.machine.is_idle());
-    desk.machine.connected();
-    desk.machine.welcomed(1, 10);
+    assert!(!desk.machine.has_to_write() && !desk.machine.is_idle(desk.channel));
+    desk.answer(sent);
+    assert!(desk.machine.is_idle(desk.channel));
+    desk.connect(1, 10);
     assert_eq!(desk.written(), [2]);
 }
 
@@ -283,88 +313,209 @@ fn the_time_is_asked_for_when_the_next_call_ends() {
     assert_eq!(desk.machine.next_deadline(), None);
 }
 
+#[test]
+fn calls_go_on_over_the_next_channel_while_one_waits_for_answers() {
+    let mut desk = Desk::up(10);
+    let slow = desk.submit(AtMostOnce);
+    let given_up = desk.submit(AtMostOnce);
+    assert_eq!(desk.written(), [1, 2]);
+    let old = desk.channel;
+    desk.machine.retire(old);
+    desk.connect(2, 10);
+    let new = desk.submit(AtMostOnce);
+    assert_eq!(desk.written(), [3]);
+    desk.machine.forget(given_up);
+    assert!(desk.machine.has_to_write_on(old) && !desk.machine.has_to_write_on(desk.channel));
+    assert_eq!((desk.written(), desk.written_on(old)), (vec![], vec![-2]));
+    desk.answer(slow);
+    assert!(desk.take(slow).is_none(), "it is not on this channel");
+    desk.machine.answered(old, slow, Ok(Bytes::new()));
+    assert!(desk.take(slow).unwrap().is_ok());
+    assert!(desk.machine.is_idle(old) && !desk.machine.is_idle(desk.channel));
+    desk.machine.left(old);
+    desk.answer(new);
+    assert!(desk.take(new).unwrap().is_ok());
+}
+
+#[test]
+fn what_is_lost_on_an_older_channel_waits_for_a_channel_without_newer_calls() {
+    let mut desk = Desk::up(10);
+    let older = desk.submit(AtLeastOnce);
+    assert_eq!(desk.written(), [1]);
+    let old = desk.channel;
+    desk.machine.retire(old);
+    desk.connect(1, 10);
+    desk.submit(AtMostOnce);
+    assert_eq!(desk.written(), [2]);
+    assert!(!desk.machine.is_overtaken(desk.channel));
+    desk.machine.lost(old, &Loss::Finished);
+    desk.submit(AtMostOnce);
+    assert!(desk.machine.is_overtaken(desk.channel) && !desk.machine.has_to_write());
+    assert_eq!(desk.written(), [0_i64; 0]);
+    desk.machine.retire(desk.channel);
+    desk.connect(1, 10);
+    assert_eq!(desk.written(), [1, 3]);
+    desk.answer(older);
+    assert!(desk.take(older).unwrap().is_ok());
+}
+
+#[test]
+fn a_keyed_call_goes_to_no_other_start_of_the_service_than_it_went_to() {
+    let mut desk = Desk::up(10);
+    let [here, there] = [(); 2].map(|()| desk.submit(Idempotent(KEY)));
+    assert_eq!(desk.written(), [1, 2]);
+    let old = desk.channel;
+    desk.machine.retire(old);
+    desk.connect(2, 10);
+    desk.machine.answered(old, here, Ok(Bytes::new()));
+    assert!(
+        desk.take(here).unwrap().is_ok(),
+        "it was there all the time"
+    );
+    desk.machine.lost(old, &Loss::Finished);
+    assert!(matches!(
+        desk.error(there),
+        CallError::Unknown(Loss::Restarted)
+    ));
+    assert_eq!(desk.written(), [0_i64; 0]);
+}
+
+#[test]
+fn what_waits_for_answers_may_have_them_when_the_link_is_down() {
+    let mut desk = Desk::up(10);
+    let [answered, lost, again] = [AtMostOnce, AtMostOnce, AtLeastOnce].map(|how| desk.submit(how));
+    assert_eq!(desk.written(), [1, 2, 3]);
+    desk.machine.retire(desk.channel);
+    let queued = desk.submit(AtLeastOnce);
+    desk.machine.down(&LinkError::Closed);
+    assert!(matches!(desk.error(queued), CallError::NotSent(_)));
+    desk.answer(answered);
+    assert!(desk.take(answered).unwrap().is_ok());
+    desk.lose();
+    assert!(matches!(
+        desk.error(lost),
+        CallError::Unknown(Loss::Finished)
+    ));
+    assert!(matches!(
+        desk.error(again),
+        CallError::Unknown(Loss::Link(_))
+    ));
+}
+
 /// What happens to a machine.
 #[derive(Debug, Clone)]
 enum Happening {
     Submit(u8, u64),
-    Write,
-    Answer(usize),
+    Write(usize),
+    Answer(usize, usize),
     Forget(usize),
     Take(usize),
-    Lose,
-    Welcome(u32, u128),
+    Lose(usize),
+    /// A new channel, beside the one before or after it.
+    Welcome(u32, u128, bool),
     Retire,
     Pass(u64),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
+    let most = 1..6_u32;
     prop_oneof![
         4 => (0..3_u8, 1..50_u64).prop_map(|(kind, time)| Happening::Submit(kind, time)),
-        4 => Just(Happening::Write),
-        3 => (0..20_usize).prop_map(Happening::Answer),
+        6 => (0..4_usize).prop_map(Happening::Write),
+        3 => (0..4_usize, 0..20_usize).prop_map(|(channel, id)| Happening::Answer(channel, id)),
         2 => (0..20_usize).prop_map(Happening::Forget),
         3 => (0..20_usize).prop_map(Happening::Take),
-        1 => Just(Happening::Lose),
-        2 => (1..6_u32, 1..3_u128).prop_map(|(most, boot)| Happening::Welcome(most, boot)),
+        1 => (0..4_usize).prop_map(Happening::Lose),
+        2 => (most, 1..3_u128, any::<bool>())
+            .prop_map(|(most, boot, beside)| Happening::Welcome(most, boot, beside)),
         1 => Just(Happening::Retire),
         1 => (1..20_u64).prop_map(Happening::Pass),
     ]
 }
 
+/// A channel as the service sees it.
+#[derive(Debug, Clone)]
+struct There {
+    number: ChannelNumber,
+    boot: u128,
+    most: u32,
+    last: u64,
+    calls: Vec<u64>,
+}
+
+/// The calls that were made and have not been taken, and what was written of each.
+#[derive(Debug, Default)]
+struct Book {
+    open: Vec<(u64, Delivery)>,
+    writes: BTreeMap<u64, Vec<u128>>,
+}
+
+impl There {
+    /// Takes what was written on the channel.
+    fn hear(&mut self, numbers: &[i64], book: &mut Book) -> Result<(), TestCaseError> {
+        for number in numbers {
+            let id = number.unsigned_abs();
+            if *number < 0 {
+                prop_assert!(self.calls.contains(&id), "a cancel of nothing");
+                self.calls.retain(|other| *other != id);
+                continue;
+            }
+            prop_assert!(id > self.last, "out of order");
+            self.last = id;
+            self.calls.push(id);
+            let writes = book.writes.entry(id).or_default();
+            writes.push(self.boot);
+            let (_, delivery) = book.open.iter().find(|(open, _)| *open == id).unwrap();
+            prop_assert!(*delivery != AtMostOnce || writes.len() == 1);
+            let is_keyed = matches!(delivery, Idempotent(_));
+            prop_assert!(!is_keyed || writes.iter().all(|boot| *boot == self.boot));
+        }
+        prop_assert!(self.calls.len() <= self.most as usize);
+        Ok(())
+    }
+}
+
 proptest! {
     /// Whatever happens, the service never has more calls than it takes, no call is written twice on
-    /// a channel or more often than its delivery allows, and each has one outcome.
+    /// a channel or more often than its delivery allows, none with a key to two starts of the service,
+    /// and each has one outcome.
     #[test]
     fn the_rules_hold_whatever_happens(happenings in prop::collection::vec(happening(), 1..200)) {
         const PERMITS: usize = 8;
         let mut desk = Desk::new(PERMITS);
-        let mut open: Vec<(u64, Delivery)> = Vec::new();
-        let mut writes: BTreeMap<u64, usize> = BTreeMap::new();
-        // What the service has on the present channel, and how many it takes.
-        let (mut there, mut most) = (Vec::<u64>::new(), 0_u32);
+        let mut book = Book::default();
+        let mut channels: Vec<There> = Vec::new();
         for happening in happenings {
-            let pick = |index: usize| open.get(index % open.len().max(1)).copied();
+            let pick = |index: usize| book.open.get(index % book.open.len().max(1)).copied();
             match happening {
-                Happening::Submit(kind, time) if open.len() < PERMITS => {
+                Happening::Submit(kind, time) if book.open.len() < PERMITS => {
                     let delivery = [AtMostOnce, AtLeastOnce, Idempotent(KEY)][usize::from(kind)];
-                    open.push((desk.submit_for(delivery, time), delivery));
+                    book.open.push((desk.submit_for(delivery, time), delivery));
                 }
                 Happening::Submit(..) => {
                     let mut ticket = None;
                     prop_assert!(desk.machine.reserve(&mut ticket, None, || 0).is_none());
                     desk.machine.abandon(ticket);
                 }
-                Happening::Write => {
-                    let mut last = 0;
-                    for number in desk.written() {
-                        let id = number.unsigned_abs();
-                        if number < 0 {
-                            prop_assert!(there.contains(&id), "a cancel of nothing");
-                            there.retain(|other| *other != id);
-                            continue;
-                        }
-                        prop_assert!(id > last, "out of order");
-                        last = id;
-                        prop_assert!(!there.contains(&id), "twice on one channel");
-                        there.push(id);
-                        *writes.entry(id).or_default() += 1;
-                        let (_, delivery) = open.iter().find(|(open, _)| *open == id).unwrap();
-                        prop_assert!(*delivery != AtMostOnce || writes[&id] == 1);
+                Happening::Write(index) => {
+                    if let Some(there) = channels.get_mut(index) {
+                        let written = desk.written_on(there.number);
+                        there.hear(&written, &mut book)?;
                     }
-                    prop_assert!(there.len() <= most as usize);
                 }
-                Happening::Answer(index) => {
-                    if !there.is_empty() {
-                        let id = there.remove(index % there.len());
-                        desk.machine.answered(id, Ok(Bytes::new()));
+                Happening::Answer(channel, index) => {
+                    if let Some(there) = channels.get_mut(channel).filter(|there| !there.calls.is_empty()) {
+                        let id = there.calls.remove(index % there.calls.len());
+                        desk.machine.answered(there.number, id, Ok(Bytes::new()));
                         // A cancel that was on its way may go on: the service knows nothing of it.
-                        there.extend(desk.machine.cancels.contains(&id).then_some(id));
+                        let known = desk.machine.channels.get(there.number).unwrap();
+                        there.calls.extend(known.cancels.contains(&id).then_some(id));
                     }
                 }
                 Happening::Forget(index) => {
                     if let Some((id, _)) = pick(index) {
                         desk.machine.forget(id);
-                        open.retain(|(other, _)| *other != id);
+                        book.open.retain(|(other, _)| *other != id);
                     }
                 }
                 Happening::Take(index) => {
@@ -372,29 +523,38 @@ proptest! {
                         && desk.take(id).is_some()
                     {
                         prop_assert!(desk.take(id).is_none(), "two outcomes");
-                        open.retain(|(other, _)| *other != id);
+                        book.open.retain(|(other, _)| *other != id);
                     }
                 }
-                Happening::Lose => {
-                    desk.lose();
-                    there.clear();
-                    most = 0;
+                Happening::Lose(index) => {
+                    if index < channels.len() {
+                        desk.machine.lost(channels.remove(index).number, &Loss::Finished);
+                    }
                 }
-                Happening::Welcome(limit, boot) => {
-                    desk.lose();
-                    there.clear();
-                    desk.machine.welcomed(boot, limit);
-                    most = limit;
+                Happening::Welcome(most, boot, beside) => {
+                    desk.machine.retire(desk.channel);
+                    if !beside || channels.len() > 3 {
+                        for there in channels.drain(..) {
+                            desk.machine.lost(there.number, &Loss::Finished);
+                        }
+                    }
+                    desk.connect(boot, most);
+                    let number = desk.channel;
+                    channels.push(There { number, boot, most, last: 0, calls: Vec::new() });
                 }
-                Happening::Retire => desk.machine.retire(),
+                Happening::Retire => desk.machine.retire(desk.channel),
                 Happening::Pass(time) => desk.pass(time),
             }
-            prop_assert_eq!(desk.machine.len(), open.len());
-            prop_assert!(desk.machine.cancels.len() <= desk.machine.outstanding as usize);
-            prop_assert!(desk.machine.outstanding as usize <= there.len());
+            prop_assert_eq!(desk.machine.len(), book.open.len());
+            for there in &channels {
+                let known = desk.machine.channels.get(there.number).unwrap();
+                prop_assert!(known.cancels.len() <= known.outstanding as usize);
+                prop_assert!(known.outstanding as usize <= there.calls.len());
+            }
+            prop_assert_eq!(desk.machine.channels.iter().count(), channels.len());
         }
         desk.pass(1_000);
-        for (id, _) in open {
+        for (id, _) in book.open {
             prop_assert!(desk.take(id).is_some(), "each call has an outcome by its deadline");
         }
         prop_assert_eq!(desk.machine.len(), 0);

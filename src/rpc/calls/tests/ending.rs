@@ -107,57 +107,6 @@ fn the_tasks_end_while_there_is_no_connection() {
     assert_eq!(world.settle(), before);
 }
 
-#[test]
-fn a_connection_that_drains_answers_what_it_has_and_the_next_one_takes_the_rest() {
-    let mut world = World::new();
-    world.connect();
-    let first = world.ask(Ask::Wait(1));
-    let (_, there) = world.ends.clone().unwrap();
-    let drained = world.spawn(async move { there.drain(Duration::from_secs(20)).await });
-    let second = world.ask(Ask::Echo(2));
-    world.settle();
-    assert_eq!(
-        world.log.runs(2),
-        0,
-        "nothing new goes to a peer that drains"
-    );
-    world.connect();
-    world.log.release();
-    world.settle();
-    assert!(first.output().unwrap().is_ok());
-    assert!(drained.output().unwrap().is_ok(), "nothing had to be cut");
-    assert!(second.output().unwrap().is_ok());
-    assert_eq!((world.log.runs(1), world.log.runs(2)), (1, 1));
-}
-
-#[test]
-fn a_call_that_a_drain_holds_up_is_not_told_that_there_are_too_many() {
-    let mut world = World::new();
-    world.connect();
-    let first = world.ask(Ask::Wait(1));
-    let (_, there) = world.ends.clone().unwrap();
-    let _drained = world.spawn(async move { there.drain(Duration::from_secs(20)).await });
-    let options = CallOptions::default().deadline(Duration::from_secs(1));
-    let second = world.ask_with(Ask::Echo(2), options);
-    world.advance(1_000);
-    let error = second.output().unwrap().unwrap_err();
-    assert!(error.is_not_run());
-    assert!(error.to_string().contains("drains"), "{error}");
-    drop(first);
-}
-
-#[test]
-fn an_idle_client_lets_its_connection_drain_at_once() {
-    let mut world = World::new();
-    world.connect();
-    assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
-    let (here, _) = world.ends.clone().unwrap();
-    let drained = world.spawn(async move { here.drain(Duration::from_secs(20)).await });
-    assert!(drained.output().unwrap().is_ok());
-    world.connect();
-    assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
-}
-
 /// Accepts channels of calls, the first of them in silence; answers how many there were.
 fn silent_at_first(openings: &Arc<AtomicUsize>) -> Router {
     let openings = Arc::clone(openings);
@@ -249,7 +198,7 @@ fn a_call_that_had_no_connection_says_why_there_is_none() {
             let error = call.output().unwrap().unwrap_err();
             assert!(matches!(error, CallError::NoConnection { .. }), "{error}");
             assert!(error.is_not_run());
-            let text = "the time for the call was up before it was sent: there is no connection";
+            let text = "the time for the call was up before it was sent: there is no connection that takes it";
             assert_eq!(error.to_string(), format!("{text}{expected}"));
         }
     };

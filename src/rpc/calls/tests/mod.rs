@@ -3,6 +3,7 @@
 
 mod basics;
 mod cutting;
+mod draining;
 mod dropping;
 mod ending;
 mod hostile;

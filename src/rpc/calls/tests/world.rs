@@ -10,7 +10,7 @@ use event_listener::Event;
 use futures_io::{AsyncRead, AsyncWrite};
 use serde::{Deserialize, Serialize};
 
-use crate::mux::{Config, Connection, Role, Router};
+use crate::mux::{Config, Connection, ConnectionError, Role, Router};
 use crate::rpc::link::{ByHand, DialError, LinkState};
 use crate::rpc::{
     CallLimits, Caller, Client, ClientConfig, Fault, Interface, Link, LinkError, Never, Service,
@@ -259,6 +259,17 @@ impl World {
         self.settle();
     }
 
+    /// The present connection, to be cut when the test wants.
+    pub(super) fn cable(&mut self) -> Cable {
+        Cable(self.wires.take())
+    }
+
+    /// Has the service's end of the present connection drained.
+    pub(super) fn drain(&self) -> Running<Result<(), ConnectionError>> {
+        let (_, there) = self.ends.clone().unwrap();
+        self.spawn(async move { there.drain(Duration::from_secs(20)).await })
+    }
+
     /// Whether the present connection is cut.
     pub(super) fn is_cut(&self) -> bool {
         let wires = self.wires.iter().flatten();
@@ -377,6 +388,15 @@ impl<T> Running<T> {
         if let Some(waker) = self.flag.waker.lock().unwrap().take() {
             waker.wake();
         }
+    }
+}
+
+/// A connection that can be cut.
+pub(super) struct Cable(Option<[Wire; 2]>);
+
+impl Cable {
+    pub(super) fn cut(self) {
+        self.0.into_iter().flatten().for_each(|wire| wire.cut());
     }
 }
 

@@ -1,0 +1,160 @@
+//! Connections that drain: what they have is answered on them, and the next one takes the rest.
+
+use std::time::Duration;
+
+use super::world::{Ask, World};
+use crate::rpc::{CallError, CallOptions, Delivery, LinkError, Loss};
+
+#[test]
+fn a_connection_that_drains_answers_what_it_has_and_the_next_one_takes_the_rest() {
+    let mut world = World::new();
+    world.connect();
+    let first = world.ask(Ask::Wait(1));
+    let drained = world.drain();
+    let second = world.ask(Ask::Echo(2));
+    world.settle();
+    assert_eq!(
+        world.log.runs(2),
+        0,
+        "nothing new goes to a peer that drains"
+    );
+    world.connect();
+    assert!(second.output().unwrap().is_ok(), "it waits for nobody");
+    assert!(first.output().is_none() && drained.output().is_none());
+    world.log.release();
+    world.settle();
+    assert!(first.output().unwrap().is_ok());
+    assert!(drained.output().unwrap().is_ok(), "nothing had to be cut");
+    assert_eq!((world.log.runs(1), world.log.runs(2)), (1, 1));
+}
+
+#[test]
+fn a_call_that_a_drain_holds_up_is_not_told_that_there_are_too_many() {
+    let mut world = World::new();
+    world.connect();
+    let first = world.ask(Ask::Wait(1));
+    let _drained = world.drain();
+    let options = CallOptions::default().deadline(Duration::from_secs(1));
+    let second = world.ask_with(Ask::Echo(2), options);
+    world.advance(1_000);
+    let error = second.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::NoConnection { .. }), "{error}");
+    assert!(error.is_not_run());
+    drop(first);
+}
+
+#[test]
+fn a_call_that_is_given_up_on_a_connection_that_drains_is_cancelled_there() {
+    let mut world = World::new();
+    world.connect();
+    let first = world.ask(Ask::Wait(1));
+    let drained = world.drain();
+    world.connect();
+    first.drop_future();
+    world.settle();
+    assert_eq!(world.log.dropped(), [1]);
+    assert!(drained.output().unwrap().is_ok());
+}
+
+#[test]
+fn what_is_lost_on_a_connection_that_drains_is_repeated_beside_newer_calls() {
+    let mut world = World::new();
+    world.connect();
+    let options = |delivery| CallOptions::default().delivery(delivery);
+    let once = world.ask(Ask::Wait(1));
+    let repeated = world.ask_with(Ask::Wait(2), options(Delivery::AtLeastOnce));
+    let keyed = world.ask_with(Ask::Wait(3), options(Delivery::Idempotent(3)));
+    let (_drained, cable) = (world.drain(), world.cable());
+    world.connect();
+    let newer = world.ask(Ask::Wait(4));
+    cable.cut();
+    world.settle();
+    let error = once.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Unknown(Loss::Channel(_))));
+    let newest = world.ask(Ask::Wait(5));
+    world.settle();
+    assert_eq!(
+        [1, 2, 3, 4, 5].map(|call| world.log.runs(call)),
+        [1, 2, 1, 1, 1]
+    );
+    world.log.release();
+    world.settle();
+    for call in [repeated, keyed, newer, newest] {
+        assert!(call.output().unwrap().is_ok());
+    }
+}
+
+#[test]
+fn a_keyed_call_that_a_server_takes_with_it_is_not_run_by_the_next_one() {
+    let mut world = World::new();
+    world.connect();
+    let options = CallOptions::default().delivery(Delivery::Idempotent(1));
+    let call = world.ask_with(Ask::Wait(1), options);
+    let (_drained, cable) = (world.drain(), world.cable());
+    world.restart_service();
+    world.connect();
+    assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+    assert!(call.output().is_none(), "it is still asked");
+    cable.cut();
+    world.settle();
+    let error = call.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Unknown(Loss::Restarted)));
+    assert_eq!(world.log.runs(1), 1);
+}
+
+#[test]
+fn calls_go_on_beside_three_connections_that_drain_and_wait_beside_four() {
+    let mut world = World::new();
+    let mut calls = Vec::new();
+    for number in 0..4 {
+        world.connect();
+        calls.push(world.ask(Ask::Wait(number)));
+        world.settle();
+        assert_eq!(world.log.runs(number), 1);
+        let _drained = world.drain();
+    }
+    world.connect();
+    let next = world.ask(Ask::Echo(4));
+    assert_eq!(world.log.runs(4), 0);
+    calls.remove(2).drop_future();
+    world.settle();
+    assert!(next.output().unwrap().is_ok());
+    world.log.release();
+    world.settle();
+    for call in calls {
+        assert!(call.output().unwrap().is_ok());
+    }
+}
+
+#[test]
+fn who_waits_for_room_is_told_when_the_link_is_down_and_the_others_are_answered() {
+    let mut world = World::new();
+    let mut calls = Vec::new();
+    for number in 0..4 {
+        world.connect();
+        calls.push(world.ask(Ask::Wait(number)));
+        let _drained = world.drain();
+    }
+    world.connect();
+    let waiting = world.ask(Ask::Echo(4));
+    world.down(LinkError::Closed);
+    let error = waiting.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::NotSent(LinkError::Closed)));
+    world.log.release();
+    world.settle();
+    for call in calls {
+        assert!(call.output().unwrap().is_ok());
+    }
+}
+
+#[test]
+fn an_idle_client_lets_its_connection_drain_at_once() {
+    let mut world = World::new();
+    world.connect();
+    assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
+    let (here, _) = world.ends.clone().unwrap();
+    let drained = world.spawn(async move { here.drain(Duration::from_secs(20)).await });
+    assert!(drained.output().unwrap().is_ok());
+    world.connect();
+    assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+}
