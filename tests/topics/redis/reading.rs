@@ -1,6 +1,7 @@
 //! How the topics of a process are read.
 
-use sessionwire::rpc::{Feed, FeedLimits, RedisConfig};
+use bytes::Bytes;
+use sessionwire::rpc::{Backplane as _, Feed, FeedLimits, RedisConfig};
 
 use super::Topics;
 use super::server::{Redis, free_port};
@@ -12,6 +13,15 @@ async fn until(feed: &Feed<u64>, number: u64) {
     while feed.cursor().sequence() != number {
         tokio::task::yield_now().await;
     }
+}
+
+/// How often a command was called.
+fn calls(redis: &Redis, command: &str) -> u64 {
+    let statistics = redis.say("INFO commandstats");
+    let calls = statistics.split_once(&format!("cmdstat_{command}:calls="));
+    let calls = calls.expect("some").1;
+    let calls = calls.split_once(',').expect("a number").0;
+    calls.parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,11 +90,49 @@ async fn a_busy_topic_among_many_quiet_ones_needs_few_answers() {
             until(feed, 3).await;
         }
         assert_eq!(feeds[6].cursor().sequence(), 0);
-        let statistics = redis.say("INFO commandstats");
-        let calls = statistics.split_once("cmdstat_xread:calls=").expect("some");
-        let calls = calls.1.split_once(',').expect("a number").0;
-        let calls: u64 = calls.parse().expect("a number");
+        let calls = calls(&redis, "xread");
         assert!(calls < ITEMS / 4, "{calls} answers");
+    })
+    .await;
+}
+
+/// Over a slow line, each answer that is waited for counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_with_many_items_is_opened_by_few_answers_none_of_them_large() {
+    const ITEMS: u64 = 3000;
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    watched(async {
+        let config = RedisConfig::default().items(65_536);
+        let backplane = redis.connect(&redis.endpoint(), config).await;
+        let backplane = backplane.expect("a connection");
+        let writer = Topics::new(backplane.clone());
+        let publishing = (1..=ITEMS).map(async |number| writer.publish(&1, &number).await);
+        for published in futures::future::join_all(publishing).await {
+            published.expect("to publish");
+        }
+        let limits = FeedLimits::default().items(2500);
+        let reader = Topics::with_limits(backplane.clone(), 16, limits);
+        redis.say("CONFIG RESETSTAT");
+        let feed = reader.open(&1).await.expect("to open");
+        assert_eq!(feed.cursor().sequence(), ITEMS);
+        // Three for what the feed keeps; the others begin the topic.
+        assert!((4..=6).contains(&calls(&redis, "eval")));
+        assert_eq!(calls(&redis, "xrevrange"), 2500_u64.div_ceil(16));
+        // Of large items, as many as make up 1 MiB.
+        for _ in 0..100 {
+            let item = vec![7; 64 * 1024].into();
+            let published = backplane.publish(Bytes::from_static(&[2]), item).await;
+            published.expect("to publish");
+        }
+        redis.say("CONFIG RESETSTAT");
+        let feed = reader.open(&2).await.expect("to open");
+        assert_eq!(feed.cursor().sequence(), 100);
+        assert_eq!(
+            (calls(&redis, "eval"), calls(&redis, "xrevrange")),
+            (1 + 4, 4)
+        );
     })
     .await;
 }

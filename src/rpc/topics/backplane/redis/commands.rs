@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
-use super::following::{Entry, Place, SHARE};
+use super::following::{Entry, Place};
 use crate::rpc::topics::backplane::error::BackplaneError;
 use crate::rpc::topics::cursor::Cursor;
 
@@ -37,15 +37,6 @@ impl From<Cmd> for Question {
         let is_of_run = false;
         Self { command, is_of_run }
     }
-}
-
-/// Asks for some [`entries`]: the newest ones up to `end`, or before `end`.
-pub(super) fn newest(key: &[u8], end: Cursor, is_before: bool) -> Question {
-    let open = if is_before { "(" } else { "" };
-    let last = format!("{open}{}", id(end));
-    let command = &mut cmd("XREVRANGE");
-    command.arg(key).arg(last).arg("-");
-    command.arg("COUNT").arg(SHARE).take().into()
 }
 
 /// Asks for entries of all these [`streams`] that come after places in them, so many of each; and waits for
@@ -112,7 +103,7 @@ fn read_entries(told: Told) -> Result<Vec<Entry>, BackplaneError> {
 }
 
 /// The id of an entry, as Redis writes it.
-fn id(cursor: Cursor) -> String {
+pub(super) fn id(cursor: Cursor) -> String {
     format!("{}-{}", cursor.origin(), cursor.sequence())
 }
 

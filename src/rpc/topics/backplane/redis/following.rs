@@ -16,7 +16,7 @@ pub(super) type Place = (Bytes, Cursor);
 pub(super) const SHARE: usize = 16;
 
 /// Entries of all streams that are asked for at once, at most: an answer is held as a whole.
-const ANSWER: usize = 1024;
+pub(super) const ANSWER: usize = 1024;
 
 /// Streams of which full shares are asked for at once, at most.
 pub(super) const STREAMS: usize = ANSWER / SHARE;

@@ -66,7 +66,8 @@ use crate::runtime;
 /// # How topics are read
 ///
 /// Of each topic up to 16 items are read at once, of all together up to 1,024, or one of each topic if more
-/// are followed: so many are held beside what feeds keep. A topic that Redis refuses, such as one whose key
+/// are followed: so many are held beside what feeds keep. When a topic is opened, what its feed keeps is read
+/// in answers of 1,024 items or 1 MiB, and a few items more. A topic that Redis refuses, such as one whose key
 /// has something else in it than a stream, is logged once and tried again every 5 s; the others go on.
 ///
 /// # Order, and lost connections
@@ -201,14 +202,15 @@ impl Shared {
         limits: FeedLimits,
     ) -> Result<Vec<Entry>, BackplaneError> {
         let (mut bytes, mut newest) = (0, Vec::new());
-        let (mut question, mut former) = (commands::newest(key, end, false), None);
+        let keys = self.keys(key);
+        let mut question = scripts::newest(keys, end, false, limits.items);
+        let mut former = None;
         while newest.len() < limits.items && bytes < limits.bytes {
             // The answer is large: nothing else is asked with it.
             let entries = commands::entries(self.asks.ask(usize::MAX, question).await?)?;
             let Some(&(oldest, _)) = entries.last() else {
                 break;
             };
-            question = commands::newest(key, oldest, true);
             for (cursor, item) in entries {
                 let origin = cursor.origin();
                 if origin != end.origin() && *former.get_or_insert(origin) != origin {
@@ -220,6 +222,8 @@ impl Shared {
             if former.is_some_and(|former| former != oldest.origin()) {
                 break;
             }
+            let left = limits.items.saturating_sub(newest.len());
+            question = scripts::newest(keys, oldest, true, left);
         }
         newest.reverse();
         Ok(newest)

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, cmd};
 
-use super::commands::Question;
+use super::commands::{Question, id};
+use super::following::{ANSWER, SHARE};
 use crate::rpc::topics::cursor::Cursor;
 
 /// The stream of a topic, and the hash that says which origins hold.
@@ -83,6 +84,23 @@ end";
     [KNOW, attempt, ADD, added, LOOK, GIVE, answer, ADD].concat()
 });
 
+/// Entries, a few at a time, until they are so many, or their items so many bytes.
+const NEWEST: &str = "
+local entries, bytes, last = {}, 0, ARGV[1]
+repeat
+  local some = redis.call('XREVRANGE', KEYS[1], last, '-', 'COUNT', ARGV[2])
+  for _, entry in ipairs(some) do
+    entries[#entries + 1] = entry
+    bytes = bytes + #entry[2][2]
+    last = '(' .. entry[1]
+  end
+until #some == 0 or #entries >= tonumber(ARGV[3]) or bytes >= tonumber(ARGV[4])
+return entries
+";
+
+/// Items of one answer, in bytes; one share more at most.
+const ANSWER_BYTES: usize = 1024 * 1024;
+
 /// Adds an item to a stream, which keeps so many; the answer is its [`cursor`](super::commands::cursor).
 pub(super) fn publish(keys: Keys<'_>, keep: usize, item: &[u8]) -> Question {
     Question::of_run(script(&PUBLISH, keys).arg(keep).arg(item).take())
@@ -98,6 +116,19 @@ pub(super) fn begin(keys: Keys<'_>) -> Question {
 pub(super) fn go_on(keys: Keys<'_>, place: Cursor) -> Question {
     let script = &mut script(&BEGIN, keys);
     Question::of_run(script.arg(place.origin()).arg(place.sequence()).take())
+}
+
+/// Asks for [`entries`](super::commands::entries): the newest ones up to `end`, or before `end`, until they are
+/// so many or one answer has enough.
+pub(super) fn newest(keys: Keys<'_>, end: Cursor, is_before: bool, items: usize) -> Question {
+    let open = if is_before { "(" } else { "" };
+    let script = &mut script(NEWEST, keys);
+    script.arg(format!("{open}{}", id(end))).arg(SHARE);
+    script
+        .arg(items.min(ANSWER))
+        .arg(ANSWER_BYTES)
+        .take()
+        .into()
 }
 
 fn script(text: &str, keys: Keys<'_>) -> Cmd {
