@@ -175,11 +175,11 @@ impl<S: Service> Serving<S> {
         };
         match decision {
             Ok(source) => {
-                let follower = source.follow(after);
+                let (follower, newest) = source.follow(after);
                 self.outgoing.push(&FromServer::Accepted {
                     id,
                     cursor: follower.place(),
-                    newest: follower.newest(),
+                    newest,
                 });
                 served.stage = Stage::Live {
                     follower,

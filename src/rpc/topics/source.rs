@@ -125,8 +125,9 @@ impl Source {
         self.lock().followers
     }
 
-    /// Follows from behind `after` on, or else from the next item on.
-    pub(super) fn follow(self: &Arc<Self>, after: Option<Cursor>) -> Follower {
+    /// Follows from behind `after` on, or else from the next item on; answers also the number of the newest
+    /// item that there is, of the origin that is read.
+    pub(super) fn follow(self: &Arc<Self>, after: Option<Cursor>) -> (Follower, u64) {
         let now = self.runtime.now();
         let mut state = self.lock();
         state.followers = state.followers.saturating_add(1);
@@ -135,11 +136,14 @@ impl Source {
             Some(after) => state.ring.resume(after),
             None => state.ring.end(),
         };
-        Follower {
+        let newest = state.ring.newest(place);
+        drop(state);
+        let follower = Follower {
             source: Arc::clone(self),
             place,
             ticket: None,
-        }
+        };
+        (follower, newest)
     }
 
     /// Begins at a place that was set elsewhere.
@@ -185,11 +189,6 @@ impl Waiting {
 impl Follower {
     pub(super) fn place(&self) -> Cursor {
         self.place
-    }
-
-    /// The number of the newest item that there is, of the origin that this one reads.
-    pub(super) fn newest(&self) -> u64 {
-        self.source.lock().ring.newest(self.place)
     }
 
     /// Adds what comes next to `steps`, as far as `allowance` goes if there is one. When there is no more, the
@@ -266,7 +265,7 @@ mod tests {
         let place = |sequence| Cursor::new(7, sequence);
         source.begin(place(0));
         source.put(place(1), Bytes::new());
-        let mut follower = source.follow(Some(place(0)));
+        let (mut follower, _) = source.follow(Some(place(0)));
         source.close(None);
         source.begin(Cursor::new(9, 0));
         let mut steps = Vec::new();

@@ -31,7 +31,7 @@ fn wakes_of_a_publish(followers: u64) -> usize {
     let bell = Arc::new(Doorbell::default());
     let mut following = Vec::new();
     for id in 0..followers {
-        let mut follower = feed.source().follow(None);
+        let (mut follower, _) = feed.source().follow(None);
         follower.read(&mut None, &bell, id, &mut Vec::new());
         following.push(follower);
     }
