@@ -27,8 +27,6 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct State {
     machine: Machine<Waker>,
-    /// The pump knows that there is something to write.
-    notified: bool,
     /// What the clock waits for.
     armed: Option<Instant>,
 }
@@ -42,7 +40,6 @@ impl Shared {
         Self {
             state: Mutex::new(State {
                 machine: Machine::new(calls_at_once),
-                notified: false,
                 armed: None,
             }),
             pump: AtomicWaker::new(),
@@ -58,8 +55,8 @@ impl Shared {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Machine<Waker>) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state.machine);
-        let notify = !state.notified && state.machine.has_to_write();
-        state.notified |= notify;
+        // Of each channel for itself: on one that takes nothing, there may be something to write for long.
+        let notify = state.machine.has_news();
         self.release(state, notify);
         result
     }
@@ -68,7 +65,7 @@ impl Shared {
     pub(super) fn with_pump<T>(&self, act: impl FnOnce(&mut Machine<Waker>) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state.machine);
-        state.notified = state.machine.has_to_write();
+        state.machine.has_news();
         self.release(state, false);
         result
     }

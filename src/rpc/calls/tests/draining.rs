@@ -1,9 +1,31 @@
 //! Connections that drain: what they have is answered on them, and the next one takes the rest.
 
+use std::future::pending;
 use std::time::Duration;
 
-use super::world::{Ask, World};
+use bytes::{Bytes, BytesMut};
+
+use super::world::{Ask, Running, World};
+use crate::mux::{ChannelError, Config, Router};
+use crate::rpc::calls::message::put_welcome;
 use crate::rpc::{CallError, CallOptions, Delivery, LinkError, Loss};
+
+type Asked = Running<Result<Vec<u8>, CallError>>;
+
+fn welcome() -> Bytes {
+    let mut message = BytesMut::new();
+    put_welcome(&mut message, 7, 256);
+    message.freeze()
+}
+
+/// A peer whose service welcomes clients and reads nothing from them.
+fn deaf() -> Router {
+    Router::new().on_raw("asking/1.calls", |mut channel| async move {
+        channel.recv().await?;
+        channel.send(welcome()).await.unwrap();
+        pending::<Result<(), ChannelError>>().await
+    })
+}
 
 #[test]
 fn a_connection_that_drains_answers_what_it_has_and_the_next_one_takes_the_rest() {
@@ -157,4 +179,38 @@ fn an_idle_client_lets_its_connection_drain_at_once() {
     assert!(drained.output().unwrap().is_ok());
     world.connect();
     assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+}
+
+/// More than a peer that reads nothing takes.
+fn fill(world: &World) -> [Asked; 4] {
+    [(); 4].map(|()| world.ask(Ask::Bytes(vec![7; 512 * 1024])))
+}
+
+#[test]
+fn a_peer_that_drains_and_reads_nothing_holds_up_no_call_on_the_next_connection() {
+    let mut world = World::new();
+    world.config = Config::default().channel_send_buffer(16 * 1024);
+    world.connect_to(deaf());
+    let large = fill(&world);
+    let _drained = world.drain();
+    world.connect();
+    // Its cancel cannot be written.
+    large[0].drop_future();
+    world.settle();
+    assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
+}
+
+#[test]
+fn a_peer_that_reads_nothing_holds_up_no_cancel_on_a_connection_that_drains() {
+    let mut world = World::new();
+    world.connect();
+    let call = world.ask(Ask::Wait(1));
+    let drained = world.drain();
+    world.config = Config::default().channel_send_buffer(16 * 1024);
+    world.connect_to(deaf());
+    let _large = fill(&world);
+    call.drop_future();
+    world.settle();
+    assert_eq!(world.log.dropped(), [1]);
+    assert!(drained.output().unwrap().is_ok());
 }
