@@ -1,9 +1,12 @@
 //! Connections that drain: what they have is answered on them, and the next one takes the rest.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::{AbortHandle, Abortable};
 
 use super::world::{Ask, Running, World};
 use crate::mux::{ChannelError, Config, Router};
@@ -213,4 +216,70 @@ fn a_peer_that_reads_nothing_holds_up_no_cancel_on_a_connection_that_drains() {
     world.settle();
     assert_eq!(world.log.dropped(), [1]);
     assert!(drained.output().unwrap().is_ok());
+}
+
+/// A service that ends a channel when the test says so, and in time each as soon as the next one has a
+/// request.
+#[derive(Clone, Default)]
+struct Fickle {
+    channels: Arc<Mutex<Vec<AbortHandle>>>,
+    is_at_it: Arc<AtomicBool>,
+}
+
+impl Fickle {
+    const MOST: usize = 100;
+
+    fn router(&self) -> Router {
+        let this = self.clone();
+        Router::new().on_raw("asking/1.calls", move |mut channel| {
+            let this = this.clone();
+            async move {
+                let (abort, registration) = AbortHandle::new_pair();
+                let number = this.count();
+                this.channels.lock().unwrap().push(abort);
+                let work = async {
+                    channel.recv().await?;
+                    channel.send(welcome()).await.unwrap();
+                    channel.recv().await?;
+                    if number < Self::MOST && this.is_at_it.load(Ordering::SeqCst) {
+                        this.end(number - 1);
+                    }
+                    pending::<Result<(), ChannelError>>().await
+                };
+                Abortable::new(work, registration).await.unwrap_or(Ok(()))
+            }
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.channels.lock().unwrap().len()
+    }
+
+    fn end(&self, number: usize) {
+        self.channels.lock().unwrap()[number].abort();
+    }
+}
+
+#[test]
+fn a_service_that_ends_one_channel_after_the_other_is_asked_again_after_a_pause() {
+    let mut world = World::new();
+    let service = Fickle::default();
+    let ask = |world: &World| {
+        let options = CallOptions::default().delivery(Delivery::AtLeastOnce);
+        world.ask_with(Ask::Echo(1), options)
+    };
+    world.connect_to(service.router());
+    let _first = ask(&world);
+    let _drained = world.drain();
+    world.connect_to(service.router());
+    let _second = ask(&world);
+    service.end(0);
+    world.advance(100);
+    assert_eq!(service.count(), 3, "the first call is repeated");
+    let _third = ask(&world);
+    service.is_at_it.store(true, Ordering::SeqCst);
+    service.end(1);
+    world.advance(5_000);
+    let count = service.count();
+    assert!((5..15).contains(&count), "{count} channels");
 }
