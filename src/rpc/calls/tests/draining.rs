@@ -11,7 +11,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use super::world::{Ask, Running, World};
 use crate::mux::{ChannelError, Config, Router};
 use crate::rpc::calls::message::put_welcome;
-use crate::rpc::{CallError, CallOptions, Delivery, LinkError, Loss};
+use crate::rpc::{CallError, CallLimits, CallOptions, ClientConfig, Delivery, LinkError, Loss};
 
 type Asked = Running<Result<Vec<u8>, CallError>>;
 
@@ -282,4 +282,25 @@ fn a_service_that_ends_one_channel_after_the_other_is_asked_again_after_a_pause(
     world.advance(5_000);
     let count = service.count();
     assert!((5..15).contains(&count), "{count} channels");
+}
+
+#[test]
+fn a_service_takes_as_many_idempotent_calls_on_the_next_connection_while_one_drains() {
+    let limits = CallLimits::default().calls_at_once(2);
+    let mut world = World::with(&ClientConfig::default(), limits);
+    let ask = |world: &World, number: u64| {
+        let options = CallOptions::default().delivery(Delivery::Idempotent(number.into()));
+        world.ask_with(Ask::Wait(number), options)
+    };
+    world.connect();
+    let mut calls = vec![ask(&world, 1), ask(&world, 2)];
+    let _drained = world.drain();
+    world.connect();
+    calls.extend([ask(&world, 3), ask(&world, 4), ask(&world, 5)]);
+    assert_eq!(*world.log.order.lock().unwrap(), [1, 2, 3, 4]);
+    world.log.release();
+    world.settle();
+    for call in calls {
+        assert!(call.output().unwrap().is_ok());
+    }
 }
