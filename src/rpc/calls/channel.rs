@@ -71,7 +71,7 @@ pub(super) async fn converse<'s>(
             return Next::Elsewhere;
         }
     };
-    shared.set_max_message(channel.max_message_size());
+    shared.raise_max_message(channel.max_message_size());
     let (sender, receiver) = channel.split();
     let mut conversation = Conversation {
         shared,

@@ -18,7 +18,8 @@ pub(super) struct Shared {
     pump: AtomicWaker,
     clock: AtomicWaker,
     closed: AtomicBool,
-    /// The longest message that the present connection takes.
+    /// The longest message that a connection takes, of all there were: one before the present may still
+    /// bring answers.
     max_message: AtomicUsize,
     welcome_timeout: Duration,
     pub(super) runtime: SharedRuntime,
@@ -45,7 +46,7 @@ impl Shared {
             pump: AtomicWaker::new(),
             clock: AtomicWaker::new(),
             closed: AtomicBool::new(false),
-            max_message: AtomicUsize::new(MaxMessageSize::default().get()),
+            max_message: AtomicUsize::new(0),
             welcome_timeout,
             runtime,
         }
@@ -107,8 +108,8 @@ impl Shared {
         MaxMessageSize::new(self.max_message.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
-    pub(super) fn set_max_message(&self, max: MaxMessageSize) {
-        self.max_message.store(max.get(), Ordering::Relaxed);
+    pub(super) fn raise_max_message(&self, max: MaxMessageSize) {
+        self.max_message.fetch_max(max.get(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

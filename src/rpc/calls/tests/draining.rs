@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use event_listener::Event;
 use futures_util::future::{AbortHandle, Abortable};
 
 use super::world::{Ask, Running, World};
+use crate::codec::{self, MaxMessageSize};
 use crate::mux::{ChannelError, Config, Router};
-use crate::rpc::calls::message::put_welcome;
+use crate::rpc::calls::message::{put_answer, put_welcome};
 use crate::rpc::{CallError, CallLimits, CallOptions, ClientConfig, Delivery, LinkError, Loss};
 
 type Asked = Running<Result<Vec<u8>, CallError>>;
@@ -303,4 +305,34 @@ fn a_service_takes_as_many_idempotent_calls_on_the_next_connection_while_one_dra
     for call in calls {
         assert!(call.output().unwrap().is_ok());
     }
+}
+
+#[test]
+fn an_answer_on_a_connection_that_drains_may_be_as_long_as_that_one_takes() {
+    let mut world = World::new();
+    let answer = Arc::new(Event::new());
+    let released = Arc::clone(&answer);
+    world.connect_to(Router::new().on_raw("asking/1.calls", move |mut channel| {
+        let released = released.listen();
+        async move {
+            channel.recv().await?;
+            channel.send(welcome()).await.unwrap();
+            channel.recv().await?;
+            released.await;
+            let mut message = BytesMut::new();
+            put_answer(&mut message, 1);
+            let body = vec![7_u8; 100_000];
+            codec::encode(&body, &mut message, MaxMessageSize::default()).unwrap();
+            channel.send(message.freeze()).await.unwrap();
+            channel.recv().await.map(drop)
+        }
+    }));
+    let call = world.ask(Ask::Wait(1));
+    let _drained = world.drain();
+    world.config = Config::default().max_message_size(4096);
+    world.connect();
+    assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+    answer.notify(usize::MAX);
+    world.settle();
+    assert_eq!(call.output().unwrap().unwrap().len(), 100_000);
 }
