@@ -60,10 +60,11 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
             }
         };
         state = loop {
-            shared.with(Machine::connected);
+            shared.with(|machine| machine.away(None));
             if let Some(next) = leaving.room_or(watch.changed()).await {
                 break next;
             }
+            shared.with(Machine::connected);
             let began = shared.runtime.now();
             let talk = converse(shared, &connection, &protocol, client);
             match leaving.beside(talk).await {

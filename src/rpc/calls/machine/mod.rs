@@ -62,7 +62,7 @@ struct Call<W> {
 
 #[derive(Debug)]
 enum Phase {
-    /// There is no connection, because of this if it is known.
+    /// There is no connection for what is new, because of this if it is known.
     Away(Option<DialError>),
     /// There is one, on which the service has not welcomed the client.
     Connected(Option<ChannelNumber>),
@@ -371,7 +371,7 @@ impl<W> Machine<W> {
         self.phase = Phase::Connected(None);
     }
 
-    /// There is no connection.
+    /// There is no connection for what is new.
     pub(super) fn away(&mut self, why: Option<DialError>) {
         self.phase = Phase::Away(why);
     }

@@ -141,6 +141,11 @@ fn calls_go_on_beside_three_connections_that_drain_and_wait_beside_four() {
         let _drained = world.drain();
     }
     world.connect();
+    let options = CallOptions::default().deadline(Duration::from_secs(1));
+    let late = world.ask_with(Ask::Echo(5), options);
+    world.advance(1_000);
+    let error = late.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::NoConnection { .. }), "{error}");
     let next = world.ask(Ask::Echo(4));
     assert_eq!(world.log.runs(4), 0);
     calls.remove(2).drop_future();
