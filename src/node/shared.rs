@@ -223,9 +223,11 @@ impl<A: App> Shared<A> {
             let listeners = std::mem::take(&mut state.listening);
             let aborted = listeners.into_iter().map(|(_, listener)| listener);
             aftermath.aborted.extend(aborted);
-            aftermath
-                .aborted
-                .extend(std::mem::take(&mut state.pending).into_values());
+            // Others have said who they are, and hear why it ends.
+            let is_stranger = |key: &Key| state.registry.peer_of(*key).is_none();
+            let strangers = state.pending.iter().filter(|(key, _)| is_stranger(key));
+            let aborted = strangers.map(|(_, handshake)| handshake.clone());
+            aftermath.aborted.extend(aborted);
             let ids: Vec<PeerId> = state.peers.keys().copied().collect();
             for id in ids {
                 let left = state.registry.leave(&id, now);

@@ -77,6 +77,7 @@ fn a_node_that_stops_while_it_is_dialed_or_dials_says_so() {
         assert!(other.accept_over(there));
         let dialing = stage.dial_over(&one, here);
         stage.advance(Duration::from_millis(5 * moment));
+        let has_entered = other.occupancy().inbound == 1;
         let stopping = if dialer_stops { one } else { other };
         let stopped = stage.task(async move { stopping.shutdown(SECOND).await });
         stage.advance(60 * SECOND);
@@ -90,6 +91,10 @@ fn a_node_that_stops_while_it_is_dialed_or_dials_says_so() {
             Err(error) => error.to_string(),
         };
         assert!(!said.contains("connected already"), "{moment}: {said}");
+        assert!(
+            !has_entered || !said.contains("without a goodbye"),
+            "{moment}: {said}"
+        );
         if dialer_stops && moment == 0 {
             assert_eq!(said, DialError::Stopped.to_string());
         }

@@ -19,7 +19,7 @@ pub(super) enum Next<'s> {
     Again,
     /// Another one on the next connection.
     Elsewhere,
-    /// Another one on the same connection at once, while this one waits for answers.
+    /// Another one on the same connection, while this one waits for answers.
     Beside(Conversation<'s>),
     /// Another one on the next connection, while this one waits for answers.
     Leave(Conversation<'s>),
@@ -33,6 +33,13 @@ pub(super) enum End {
     Silent,
     /// All that was written is answered.
     Idle,
+}
+
+impl End {
+    /// Whether the connection has ended, and the conversation with it.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Lost(Loss::Channel(ChannelError::Connection(_))))
+    }
 }
 
 /// Until when a conversation was held.
@@ -64,7 +71,7 @@ pub(super) async fn converse<'s>(
             return Next::Elsewhere;
         }
     };
-    shared.set_max_message(channel.max_message_size());
+    shared.raise_max_message(channel.max_message_size());
     let (sender, receiver) = channel.split();
     let mut conversation = Conversation {
         shared,
@@ -83,7 +90,7 @@ pub(super) async fn converse<'s>(
     };
     conversation.close(&end);
     match end {
-        End::Lost(Loss::Channel(ChannelError::Connection(_))) => Next::Elsewhere,
+        _ if end.is_of_connection() => Next::Elsewhere,
         End::Lost(_) | End::Silent | End::Idle => Next::Again,
         End::NotServed(code, reason) => {
             shared.with(|machine| machine.not_served(code, &reason));

@@ -1,4 +1,4 @@
-//! The service's side of the calls of one client over one connection: one task.
+//! The service's side of the calls of one client over one channel: one task.
 
 use std::any::type_name;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use crate::rpc::interface::Interface;
 use crate::rpc::service::{Caller, Service};
 use crate::runtime::{Instant, SharedRuntime};
 
-/// The calls of one client over one connection.
+/// The calls of one client over one channel.
 pub(super) struct Conversation<S: Service> {
     server: Arc<Server<S>>,
     connection: Arc<Connection>,

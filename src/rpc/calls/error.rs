@@ -38,8 +38,8 @@ pub enum CallError {
         /// Whether it was sent: the service did not run it if not.
         sent: bool,
     },
-    /// The time for the call was up before it was sent: there was no connection, or only one that drains. It
-    /// was not run.
+    /// The time for the call was up before it was sent: there was no connection, or only some that drain, or
+    /// one that has to wait beside four of those. It was not run.
     #[error(
         "the time for the call was up before it was sent: there is no connection that takes it{}",
         crate::rpc::link::because(why.as_ref())

@@ -37,8 +37,8 @@ impl Default for CallLimits {
 }
 
 impl CallLimits {
-    /// The calls of one client that are worked on at once over one connection. Default 256, at
-    /// least 1.
+    /// The calls that are worked on at once on one channel of a client, which has more than one only while it
+    /// waits for answers on the others. Default 256, at least 1.
     ///
     /// Clients are told and keep to it. A call beyond it is answered with
     /// [`FaultKind::Busy`](crate::rpc::FaultKind::Busy).

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::channel::{Conversation, Next, converse};
+use super::channel::{Conversation, End, Next, converse};
 use super::machine::Machine;
 use super::shared::Shared;
 use crate::rpc::link::{LinkState, LinkWatch};
@@ -60,10 +60,11 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
             }
         };
         state = loop {
-            shared.with(Machine::connected);
+            shared.with(|machine| machine.away(None));
             if let Some(next) = leaving.room_or(watch.changed()).await {
                 break next;
             }
+            shared.with(Machine::connected);
             let began = shared.runtime.now();
             let talk = converse(shared, &connection, &protocol, client);
             match leaving.beside(talk).await {
@@ -74,7 +75,9 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
                 }
                 Next::Beside(conversation) => {
                     leaving.push(conversation);
-                    continue;
+                    if !leaving.take_failed() {
+                        continue;
+                    }
                 }
                 Next::Leave(conversation) => {
                     leaving.push(conversation);
@@ -94,14 +97,24 @@ async fn pump(shared: &Shared, mut watch: LinkWatch, protocol: String) {
 
 /// Conversations that wait for answers, while what is new goes over another channel.
 #[derive(Default)]
-struct Leaving<'s>(Vec<Conversation<'s>>);
+struct Leaving<'s> {
+    conversations: Vec<Conversation<'s>>,
+    /// A channel ended before its answers, and not with its connection.
+    has_failed: bool,
+}
 
 impl<'s> Leaving<'s> {
     /// Of one more, the next conversation waits until one of them is over.
     const MOST: usize = 4;
 
     fn push(&mut self, conversation: Conversation<'s>) {
-        self.0.push(conversation);
+        self.conversations.push(conversation);
+    }
+
+    /// Whether one has failed since this was last asked: calls that its service ended are not repeated at
+    /// once, or it could have them repeated, and channels opened, over and over.
+    fn take_failed(&mut self) -> bool {
+        std::mem::take(&mut self.has_failed)
     }
 
     /// Does something, and lets them go on meanwhile.
@@ -119,7 +132,7 @@ impl<'s> Leaving<'s> {
         let mut other = pin!(other);
         poll_fn(|context| {
             self.poll(context);
-            if self.0.len() < Self::MOST {
+            if self.conversations.len() < Self::MOST {
                 return Poll::Ready(None);
             }
             other.as_mut().poll(context).map(Some)
@@ -131,7 +144,7 @@ impl<'s> Leaving<'s> {
     async fn finish(&mut self) {
         poll_fn(|context| {
             self.poll(context);
-            if self.0.is_empty() {
+            if self.conversations.is_empty() {
                 return Poll::Ready(());
             }
             Poll::Pending
@@ -141,9 +154,10 @@ impl<'s> Leaving<'s> {
 
     fn poll(&mut self, context: &mut Context<'_>) {
         let mut index = 0;
-        while let Some(conversation) = self.0.get_mut(index) {
+        while let Some(conversation) = self.conversations.get_mut(index) {
             if let Poll::Ready(end) = conversation.poll_answered(context) {
-                self.0.swap_remove(index).close(&end);
+                self.has_failed |= !matches!(end, End::Idle) && !end.is_of_connection();
+                self.conversations.swap_remove(index).close(&end);
             } else {
                 index += 1;
             }

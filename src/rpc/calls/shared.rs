@@ -18,7 +18,8 @@ pub(super) struct Shared {
     pump: AtomicWaker,
     clock: AtomicWaker,
     closed: AtomicBool,
-    /// The longest message that the present connection takes.
+    /// The longest message that a connection takes, of all there were: one before the present may still
+    /// bring answers.
     max_message: AtomicUsize,
     welcome_timeout: Duration,
     pub(super) runtime: SharedRuntime,
@@ -27,8 +28,6 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct State {
     machine: Machine<Waker>,
-    /// The pump knows that there is something to write.
-    notified: bool,
     /// What the clock waits for.
     armed: Option<Instant>,
 }
@@ -42,13 +41,12 @@ impl Shared {
         Self {
             state: Mutex::new(State {
                 machine: Machine::new(calls_at_once),
-                notified: false,
                 armed: None,
             }),
             pump: AtomicWaker::new(),
             clock: AtomicWaker::new(),
             closed: AtomicBool::new(false),
-            max_message: AtomicUsize::new(MaxMessageSize::default().get()),
+            max_message: AtomicUsize::new(0),
             welcome_timeout,
             runtime,
         }
@@ -58,8 +56,8 @@ impl Shared {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Machine<Waker>) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state.machine);
-        let notify = !state.notified && state.machine.has_to_write();
-        state.notified |= notify;
+        // Of each channel for itself: on one that takes nothing, there may be something to write for long.
+        let notify = state.machine.has_news();
         self.release(state, notify);
         result
     }
@@ -68,7 +66,7 @@ impl Shared {
     pub(super) fn with_pump<T>(&self, act: impl FnOnce(&mut Machine<Waker>) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state.machine);
-        state.notified = state.machine.has_to_write();
+        state.machine.has_news();
         self.release(state, false);
         result
     }
@@ -110,8 +108,8 @@ impl Shared {
         MaxMessageSize::new(self.max_message.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
-    pub(super) fn set_max_message(&self, max: MaxMessageSize) {
-        self.max_message.store(max.get(), Ordering::Relaxed);
+    pub(super) fn raise_max_message(&self, max: MaxMessageSize) {
+        self.max_message.fetch_max(max.get(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

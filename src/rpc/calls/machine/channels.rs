@@ -22,6 +22,8 @@ pub(super) struct Channel {
     pub(super) outstanding: u32,
     /// Given up after they were written; at most `outstanding`.
     pub(super) cancels: VecDeque<u64>,
+    /// There was something to write when that was last asked.
+    had_to_write: bool,
 }
 
 impl Channels {
@@ -33,6 +35,7 @@ impl Channels {
             written_up_to: 0,
             outstanding: 0,
             cancels: VecDeque::new(),
+            had_to_write: false,
         });
         self.last
     }
@@ -53,12 +56,24 @@ impl Channels {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.open.iter()
     }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Channel> {
+        self.open.iter_mut()
+    }
 }
 
 impl Channel {
     /// The service has one call less.
     pub(super) fn ended_one(&mut self) {
         self.outstanding = self.outstanding.saturating_sub(1);
+    }
+
+    /// Notes whether there is something to write, where there are requests for that channel; answers whether
+    /// that is news.
+    pub(super) fn note_writing(&mut self, requested: Option<ChannelNumber>) -> bool {
+        let has_to_write = !self.cancels.is_empty() || requested == Some(self.number);
+        let before = std::mem::replace(&mut self.had_to_write, has_to_write);
+        has_to_write && !before
     }
 
     /// Calls that the service has, and that are still wanted.

@@ -62,7 +62,7 @@ struct Call<W> {
 
 #[derive(Debug)]
 enum Phase {
-    /// There is no connection, because of this if it is known.
+    /// There is no connection for what is new, because of this if it is known.
     Away(Option<DialError>),
     /// There is one, on which the service has not welcomed the client.
     Connected(Option<ChannelNumber>),
@@ -251,13 +251,15 @@ impl<W> Machine<W> {
         }
     }
 
-    /// Whether there is something to write, on whatever channel.
-    pub(super) fn has_to_write(&self) -> bool {
-        let cancels = |channel: &Channel| !channel.cancels.is_empty();
-        self.channels.iter().any(cancels)
-            || self
-                .present()
-                .is_some_and(|channel| self.may_request(channel))
+    /// Whether there is something to write on a channel on which there was nothing when this was last asked.
+    pub(super) fn has_news(&mut self) -> bool {
+        let present = self.present();
+        let requested = present.filter(|present| self.may_request(*present));
+        let mut is_news = false;
+        for channel in self.channels.iter_mut() {
+            is_news |= channel.note_writing(requested);
+        }
+        is_news
     }
 
     /// Whether there is something to write on a channel.
@@ -369,7 +371,7 @@ impl<W> Machine<W> {
         self.phase = Phase::Connected(None);
     }
 
-    /// There is no connection.
+    /// There is no connection for what is new.
     pub(super) fn away(&mut self, why: Option<DialError>) {
         self.phase = Phase::Away(why);
     }

@@ -94,9 +94,9 @@ impl Desk {
 fn a_call_is_written_answered_and_told_once() {
     let mut desk = Desk::up(10);
     let id = desk.submit(AtMostOnce);
-    assert!(desk.machine.has_to_write());
+    assert!(desk.machine.has_to_write_on(desk.channel));
     assert_eq!(desk.written(), [1]);
-    assert!(!desk.machine.has_to_write());
+    assert!(!desk.machine.has_to_write_on(desk.channel));
     assert!(desk.take(id).is_none());
     for body in [&b"answer"[..], b"another"] {
         let body = Bytes::from_static(body);
@@ -265,7 +265,7 @@ fn a_channel_that_retires_takes_no_requests_and_all_answers() {
     assert_eq!(desk.written(), [1]);
     desk.machine.retire(desk.channel);
     desk.submit(AtMostOnce);
-    assert!(!desk.machine.has_to_write() && !desk.machine.is_idle(desk.channel));
+    assert!(!desk.machine.has_to_write_on(desk.channel) && !desk.machine.is_idle(desk.channel));
     desk.answer(sent);
     assert!(desk.machine.is_idle(desk.channel));
     desk.connect(1, 10);
@@ -350,13 +350,39 @@ fn what_is_lost_on_an_older_channel_waits_for_a_channel_without_newer_calls() {
     assert!(!desk.machine.is_overtaken(desk.channel));
     desk.machine.lost(old, &Loss::Finished);
     desk.submit(AtMostOnce);
-    assert!(desk.machine.is_overtaken(desk.channel) && !desk.machine.has_to_write());
+    assert!(desk.machine.is_overtaken(desk.channel) && !desk.machine.has_to_write_on(desk.channel));
     assert_eq!(desk.written(), [0_i64; 0]);
     desk.machine.retire(desk.channel);
     desk.connect(1, 10);
     assert_eq!(desk.written(), [1, 3]);
     desk.answer(older);
     assert!(desk.take(older).unwrap().is_ok());
+}
+
+#[test]
+fn what_is_to_be_written_on_one_channel_is_news_whatever_waits_on_another() {
+    let mut desk = Desk::up(10);
+    let [one, other] = [(); 2].map(|()| desk.submit(AtMostOnce));
+    assert!(desk.machine.has_news() && !desk.machine.has_news());
+    assert_eq!(desk.written(), [1, 2]);
+    let old = desk.channel;
+    desk.machine.retire(old);
+    desk.connect(1, 10);
+    assert!(!desk.machine.has_news());
+    desk.machine.forget(one);
+    assert!(desk.machine.has_news(), "a cancel");
+    let new = desk.submit(AtMostOnce);
+    assert!(desk.machine.has_news(), "a request");
+    desk.machine.forget(other);
+    assert!(!desk.machine.has_news(), "another cancel on that channel");
+    desk.machine.forget(new);
+    desk.submit(AtMostOnce);
+    assert!(!desk.machine.has_news(), "another request on that channel");
+    assert_eq!(
+        (desk.written(), desk.written_on(old)),
+        (vec![4], vec![-1, -2])
+    );
+    assert!(!desk.machine.has_news());
 }
 
 #[test]

@@ -1,9 +1,36 @@
 //! Connections that drain: what they have is answered on them, and the next one takes the rest.
 
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::world::{Ask, World};
-use crate::rpc::{CallError, CallOptions, Delivery, LinkError, Loss};
+use bytes::{Bytes, BytesMut};
+use event_listener::Event;
+use futures_util::future::{AbortHandle, Abortable};
+
+use super::world::{Ask, Running, World};
+use crate::codec::{self, MaxMessageSize};
+use crate::mux::{ChannelError, Config, Router};
+use crate::rpc::calls::message::{put_answer, put_welcome};
+use crate::rpc::{CallError, CallLimits, CallOptions, ClientConfig, Delivery, LinkError, Loss};
+
+type Asked = Running<Result<Vec<u8>, CallError>>;
+
+fn welcome() -> Bytes {
+    let mut message = BytesMut::new();
+    put_welcome(&mut message, 7, 256);
+    message.freeze()
+}
+
+/// A peer whose service welcomes clients and reads nothing from them.
+fn deaf() -> Router {
+    Router::new().on_raw("asking/1.calls", |mut channel| async move {
+        channel.recv().await?;
+        channel.send(welcome()).await.unwrap();
+        pending::<Result<(), ChannelError>>().await
+    })
+}
 
 #[test]
 fn a_connection_that_drains_answers_what_it_has_and_the_next_one_takes_the_rest() {
@@ -114,6 +141,11 @@ fn calls_go_on_beside_three_connections_that_drain_and_wait_beside_four() {
         let _drained = world.drain();
     }
     world.connect();
+    let options = CallOptions::default().deadline(Duration::from_secs(1));
+    let late = world.ask_with(Ask::Echo(5), options);
+    world.advance(1_000);
+    let error = late.output().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::NoConnection { .. }), "{error}");
     let next = world.ask(Ask::Echo(4));
     assert_eq!(world.log.runs(4), 0);
     calls.remove(2).drop_future();
@@ -157,4 +189,155 @@ fn an_idle_client_lets_its_connection_drain_at_once() {
     assert!(drained.output().unwrap().is_ok());
     world.connect();
     assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+}
+
+/// More than a peer that reads nothing takes.
+fn fill(world: &World) -> [Asked; 4] {
+    [(); 4].map(|()| world.ask(Ask::Bytes(vec![7; 512 * 1024])))
+}
+
+#[test]
+fn a_peer_that_drains_and_reads_nothing_holds_up_no_call_on_the_next_connection() {
+    let mut world = World::new();
+    world.config = Config::default().channel_send_buffer(16 * 1024);
+    world.connect_to(deaf());
+    let large = fill(&world);
+    let _drained = world.drain();
+    world.connect();
+    // Its cancel cannot be written.
+    large[0].drop_future();
+    world.settle();
+    assert!(world.ask(Ask::Echo(1)).output().unwrap().is_ok());
+}
+
+#[test]
+fn a_peer_that_reads_nothing_holds_up_no_cancel_on_a_connection_that_drains() {
+    let mut world = World::new();
+    world.connect();
+    let call = world.ask(Ask::Wait(1));
+    let drained = world.drain();
+    world.config = Config::default().channel_send_buffer(16 * 1024);
+    world.connect_to(deaf());
+    let _large = fill(&world);
+    call.drop_future();
+    world.settle();
+    assert_eq!(world.log.dropped(), [1]);
+    assert!(drained.output().unwrap().is_ok());
+}
+
+/// A service that ends a channel when the test says so, and in time each as soon as the next one has a
+/// request.
+#[derive(Clone, Default)]
+struct Fickle {
+    channels: Arc<Mutex<Vec<AbortHandle>>>,
+    is_at_it: Arc<AtomicBool>,
+}
+
+impl Fickle {
+    const MOST: usize = 100;
+
+    fn router(&self) -> Router {
+        let this = self.clone();
+        Router::new().on_raw("asking/1.calls", move |mut channel| {
+            let this = this.clone();
+            async move {
+                let (abort, registration) = AbortHandle::new_pair();
+                let number = this.count();
+                this.channels.lock().unwrap().push(abort);
+                let work = async {
+                    channel.recv().await?;
+                    channel.send(welcome()).await.unwrap();
+                    channel.recv().await?;
+                    if number < Self::MOST && this.is_at_it.load(Ordering::SeqCst) {
+                        this.end(number - 1);
+                    }
+                    pending::<Result<(), ChannelError>>().await
+                };
+                Abortable::new(work, registration).await.unwrap_or(Ok(()))
+            }
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.channels.lock().unwrap().len()
+    }
+
+    fn end(&self, number: usize) {
+        self.channels.lock().unwrap()[number].abort();
+    }
+}
+
+#[test]
+fn a_service_that_ends_one_channel_after_the_other_is_asked_again_after_a_pause() {
+    let mut world = World::new();
+    let service = Fickle::default();
+    let ask = |world: &World| {
+        let options = CallOptions::default().delivery(Delivery::AtLeastOnce);
+        world.ask_with(Ask::Echo(1), options)
+    };
+    world.connect_to(service.router());
+    let _first = ask(&world);
+    let _drained = world.drain();
+    world.connect_to(service.router());
+    let _second = ask(&world);
+    service.end(0);
+    world.advance(100);
+    assert_eq!(service.count(), 3, "the first call is repeated");
+    let _third = ask(&world);
+    service.is_at_it.store(true, Ordering::SeqCst);
+    service.end(1);
+    world.advance(5_000);
+    let count = service.count();
+    assert!((5..15).contains(&count), "{count} channels");
+}
+
+#[test]
+fn a_service_takes_as_many_idempotent_calls_on_the_next_connection_while_one_drains() {
+    let limits = CallLimits::default().calls_at_once(2);
+    let mut world = World::with(&ClientConfig::default(), limits);
+    let ask = |world: &World, number: u64| {
+        let options = CallOptions::default().delivery(Delivery::Idempotent(number.into()));
+        world.ask_with(Ask::Wait(number), options)
+    };
+    world.connect();
+    let mut calls = vec![ask(&world, 1), ask(&world, 2)];
+    let _drained = world.drain();
+    world.connect();
+    calls.extend([ask(&world, 3), ask(&world, 4), ask(&world, 5)]);
+    assert_eq!(*world.log.order.lock().unwrap(), [1, 2, 3, 4]);
+    world.log.release();
+    world.settle();
+    for call in calls {
+        assert!(call.output().unwrap().is_ok());
+    }
+}
+
+#[test]
+fn an_answer_on_a_connection_that_drains_may_be_as_long_as_that_one_takes() {
+    let mut world = World::new();
+    let answer = Arc::new(Event::new());
+    let released = Arc::clone(&answer);
+    world.connect_to(Router::new().on_raw("asking/1.calls", move |mut channel| {
+        let released = released.listen();
+        async move {
+            channel.recv().await?;
+            channel.send(welcome()).await.unwrap();
+            channel.recv().await?;
+            released.await;
+            let mut message = BytesMut::new();
+            put_answer(&mut message, 1);
+            let body = vec![7_u8; 100_000];
+            codec::encode(&body, &mut message, MaxMessageSize::default()).unwrap();
+            channel.send(message.freeze()).await.unwrap();
+            channel.recv().await.map(drop)
+        }
+    }));
+    let call = world.ask(Ask::Wait(1));
+    let _drained = world.drain();
+    world.config = Config::default().max_message_size(4096);
+    world.connect();
+    assert!(world.ask(Ask::Echo(2)).output().unwrap().is_ok());
+    answer.notify(usize::MAX);
+    world.settle();
+    assert_eq!(call.output().unwrap().unwrap().len(), 100_000);
 }

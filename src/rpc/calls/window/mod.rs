@@ -169,7 +169,9 @@ impl<R: Clone> Window<R> {
         let Some(known) = known else {
             return false;
         };
-        let most = limits.keys_per_client.min(limits.calls_at_once as usize);
+        // Each of its conversations may have so many.
+        let at_once = (limits.calls_at_once as usize).saturating_mul(known.conversations.max(1));
+        let most = limits.keys_per_client.min(at_once);
         // It is given one more while more is free than it takes.
         let free = limits.keyed_at_once.saturating_sub(self.running);
         let free_memory = limits.key_memory.saturating_sub(self.running_memory);
