@@ -56,7 +56,7 @@ fn all_is_well(result: &str, least: usize) {
 /// What a page posts at its end, which may have these files.
 fn result_of(page: &str, files: Vec<PathBuf>) -> String {
     let server = Server::start();
-    let pages = TcpListener::bind("127.0.0.1:0").unwrap();
+    let pages = listen();
     let address = pages.local_addr().unwrap();
     let (sender, result) = mpsc::channel();
     let site = Arc::new(Site {
@@ -90,6 +90,21 @@ fn result_of(page: &str, files: Vec<PathBuf>) -> String {
     drop(browser);
     fs::remove_dir_all(profile).ok();
     result
+}
+
+/// A listener whose connections hold little: where nothing is read, the browser must come to hold the rest.
+fn listen() -> TcpListener {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_io().build().unwrap();
+    let listening = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(64 * 1024)?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        socket.listen(128)?.into_std()
+    });
+    let listener = listening.unwrap();
+    listener.set_nonblocking(false).unwrap();
+    listener
 }
 
 /// What the browser is served.
