@@ -129,8 +129,8 @@ fn a_keyed_call_that_a_server_takes_with_it_is_not_run_by_the_next_one() {
     assert_eq!(world.log.runs(1), 1);
 }
 
-#[test]
-fn calls_go_on_beside_three_connections_that_drain_and_wait_beside_four() {
+/// A connection beside four that drain, each of which has run one call and not answered it.
+fn beside_four() -> (World, Vec<Asked>) {
     let mut world = World::new();
     let mut calls = Vec::new();
     for number in 0..4 {
@@ -141,6 +141,12 @@ fn calls_go_on_beside_three_connections_that_drain_and_wait_beside_four() {
         let _drained = world.drain();
     }
     world.connect();
+    (world, calls)
+}
+
+#[test]
+fn calls_go_on_beside_three_connections_that_drain_and_wait_beside_four() {
+    let (world, mut calls) = beside_four();
     let options = CallOptions::default().deadline(Duration::from_secs(1));
     let late = world.ask_with(Ask::Echo(5), options);
     world.advance(1_000);
@@ -160,14 +166,7 @@ fn calls_go_on_beside_three_connections_that_drain_and_wait_beside_four() {
 
 #[test]
 fn who_waits_for_room_is_told_when_the_link_is_down_and_the_others_are_answered() {
-    let mut world = World::new();
-    let mut calls = Vec::new();
-    for number in 0..4 {
-        world.connect();
-        calls.push(world.ask(Ask::Wait(number)));
-        let _drained = world.drain();
-    }
-    world.connect();
+    let (world, calls) = beside_four();
     let waiting = world.ask(Ask::Echo(4));
     world.down(LinkError::Closed);
     let error = waiting.output().unwrap().unwrap_err();
