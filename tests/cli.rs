@@ -5,7 +5,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -15,7 +14,8 @@ use serde_json::Value;
 
 #[test]
 fn serve_answers_pings_on_every_endpoint() {
-    let socket = scratch("pings.sock");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("pings.sock");
     let unix = format!("unix://{}", socket.display());
     let server = Server::start(&["tcp://127.0.0.1:0", "ws://127.0.0.1:0/wire", &unix]);
     assert_eq!(server.endpoints.len(), 3);
@@ -75,19 +75,20 @@ fn certificates_of_an_authority_work_both_ways() {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
     let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let issue = |name: &str, file: &str| {
         let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &authority).unwrap();
         let files = [
-            scratch(&format!("{file}.pem")),
-            scratch(&format!("{file}.key")),
+            folder.path().join(format!("{file}.pem")),
+            folder.path().join(format!("{file}.key")),
         ];
         fs::write(&files[0], certificate.pem()).unwrap();
         fs::write(&files[1], key.serialize_pem()).unwrap();
         files.map(|file| file.to_str().unwrap().to_owned())
     };
-    let ca = scratch("authority.pem");
+    let ca = folder.path().join("authority.pem");
     fs::write(&ca, authority.pem()).unwrap();
     let ca = ca.to_str().unwrap();
     let [certificate, key] = issue("localhost", "server");
@@ -163,7 +164,11 @@ fn a_remote_server_is_measured() {
 
 #[test]
 fn local_transports_are_compared_with_raw_tcp() {
-    let (json, chart) = (scratch("rows.json"), scratch("chart.svg"));
+    let folder = tempfile::tempdir().unwrap();
+    let (json, chart) = (
+        folder.path().join("rows.json"),
+        folder.path().join("chart.svg"),
+    );
     let output = run(&[
         "bench",
         "--size",
@@ -520,10 +525,4 @@ fn check_row(row: &Value) {
         _ => panic!("the kind of {row}"),
     }
     assert_eq!(row.as_object().map(serde_json::Map::len), Some(10), "{row}");
-}
-
-/// A place for a file of this test run alone.
-fn scratch(name: &str) -> PathBuf {
-    let file = format!("sessionwire-cli-{}-{name}", std::process::id());
-    std::env::temp_dir().join(file)
 }

@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn echo_says_everything_back_over_every_transport() {
-    let file = std::env::temp_dir().join(format!("sessionwire-echo-{}", std::process::id()));
-    let unix = format!("unix://{}", file.display());
+    let folder = tempfile::tempdir().unwrap();
+    let unix = format!("unix://{}", folder.path().join("echo.sock").display());
     let endpoints = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/wire", &unix];
     for endpoint in endpoints.iter().take(if cfg!(unix) { 3 } else { 2 }) {
         let (_server, endpoint) = serve("echo", &["serve", endpoint]);
@@ -26,7 +26,6 @@ fn echo_says_everything_back_over_every_transport() {
             "over {endpoint}"
         );
     }
-    std::fs::remove_file(file).ok();
 }
 
 #[test]
@@ -109,15 +108,14 @@ fn a_follower_survives_rollbacks_and_waiting_over_every_transport() {
         .chain((13..=20).map(|height| format!("forward to {height}\n")))
         .chain(["followed to 20\n".to_owned()])
         .collect();
-    let file = std::env::temp_dir().join(format!("sessionwire-blocks-{}", std::process::id()));
-    let unix = format!("unix://{}", file.display());
+    let folder = tempfile::tempdir().unwrap();
+    let unix = format!("unix://{}", folder.path().join("blocks.sock").display());
     let endpoints = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/sync", &unix];
     for endpoint in endpoints.iter().take(if cfg!(unix) { 3 } else { 2 }) {
         let (_server, endpoint) = serve("block_sync", &["serve", endpoint]);
         let followed = run("block_sync", &["follow", &endpoint]);
         assert_eq!(followed, expected, "over {endpoint}");
     }
-    std::fs::remove_file(file).ok();
 }
 
 #[cfg(feature = "tls")]

@@ -87,12 +87,9 @@ async fn exchange_everywhere(runtime: &str) {
     exchange("wss://localhost:0/wire?token=1").await;
     #[cfg(unix)]
     {
-        let file = format!("sessionwire-{}-{runtime}.sock", std::process::id());
-        exchange(&format!(
-            "unix://{}",
-            std::env::temp_dir().join(file).display()
-        ))
-        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(format!("{runtime}.sock"));
+        exchange(&format!("unix://{}", file.display())).await;
     }
 }
 
@@ -252,8 +249,8 @@ mod with_sockets {
     #[test]
     fn a_unix_socket_replaces_the_dead_spares_the_living_and_cleans_up() {
         block_on(async {
-            let name = format!("sessionwire-{}-stale.sock", std::process::id());
-            let file = std::env::temp_dir().join(name);
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("stale.sock");
             let endpoint: Endpoint = format!("unix://{}", file.display()).parse().unwrap();
             let config = TransportConfig::default();
             // The standard library leaves the file behind.
@@ -271,7 +268,6 @@ mod with_sockets {
             let error = Listener::bind(&endpoint, &config).await.unwrap_err();
             assert!(matches!(error, TransportError::Bind { .. }), "{error}");
             assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
-            std::fs::remove_file(&file).unwrap();
         });
     }
 

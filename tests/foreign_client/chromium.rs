@@ -7,8 +7,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
+
+use tempfile::TempDir;
 
 use super::served::{Process, Server};
 use super::{available, client, present};
@@ -76,20 +78,30 @@ fn result_of(page: &str, files: Vec<PathBuf>) -> String {
             });
         }
     });
-    let name = format!("sessionwire-{page}-{}", std::process::id());
-    let profile = std::env::temp_dir().join(name);
+    let profile = tempfile::tempdir().expect("a folder");
     let browser = Process::start(
         Command::new(CHROMIUM)
             .args(["--headless", "--no-sandbox", "--disable-gpu"])
             .args(["--no-first-run", "--disable-dev-shm-usage"])
-            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .env("TMPDIR", profile.path())
             .arg(format!("http://{address}/{page}?elsewhere={}", server.url))
             .stderr(Stdio::null()),
     );
     let result = result.recv_timeout(PATIENCE).expect("the page's result");
     drop(browser);
-    fs::remove_dir_all(profile).ok();
+    remove(profile);
     result
+}
+
+/// Removes what a browser has written, whose processes still write until they notice that the first has ended.
+fn remove(profile: TempDir) {
+    let folder = profile.keep();
+    let begun = Instant::now();
+    while let Err(error) = fs::remove_dir_all(&folder) {
+        assert!(begun.elapsed() < PATIENCE, "{}: {error}", folder.display());
+        thread::yield_now();
+    }
 }
 
 /// A listener whose connections hold little: where nothing is read, the browser must come to hold the rest.

@@ -1,8 +1,6 @@
 //! What a node that stops leaves behind of its addresses.
 
-use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,25 +35,6 @@ fn output<T>(stage: &Stage, task: &Running<T>) -> T {
             return output;
         }
         std::thread::yield_now();
-    }
-}
-
-/// A folder that is gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let name = format!("sessionwire-{test}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A test that failed has left something open, maybe.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -97,8 +76,9 @@ fn slow() -> (Arc<Slow>, Receiver<usize>, Sender<io::Result<()>>) {
 
 #[test]
 fn what_a_node_knew_is_saved_when_its_shutdown_is_over() {
-    let folder = Folder::new("shutdown");
-    let store = || Arc::new(FileStore::new(folder.0.join("peers.book")));
+    let folder = tempfile::tempdir().expect("a folder");
+    let book = folder.path().join("peers.book");
+    let store = || Arc::new(FileStore::new(&book));
     for number in 1..=5 {
         let stage = Stage::default();
         let node = node(&stage, store());
@@ -106,11 +86,9 @@ fn what_a_node_knew_is_saved_when_its_shutdown_is_over() {
         assert!(node.keep(endpoint(number)));
         let stopped = stop(&stage, &node, Duration::ZERO);
         output(&stage, &stopped).expect("to be saved");
-        assert!(folder.0.join("peers.book").exists());
-        assert!(
-            !folder.0.join("peers.book.next").exists(),
-            "nothing goes on"
-        );
+        assert!(book.exists());
+        let next = folder.path().join("peers.book.next");
+        assert!(!next.exists(), "nothing goes on");
     }
 }
 

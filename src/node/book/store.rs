@@ -269,37 +269,29 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use futures::executor::block_on;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::transport::Endpoint;
 
     /// A folder that goes with the test.
-    struct Folder(PathBuf);
+    struct Folder(TempDir);
 
     impl Folder {
-        fn new(name: &str) -> Self {
-            let name = format!("sessionwire-store-{name}-{}", std::process::id());
-            let folder = std::env::temp_dir().join(name);
-            fs::create_dir_all(&folder).unwrap();
-            Self(folder)
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
         }
 
         fn store(&self) -> FileStore {
-            FileStore::new(self.0.join("book"))
+            FileStore::new(self.0.path().join("book"))
         }
 
         fn names(&self) -> Vec<String> {
-            let entries = fs::read_dir(&self.0).unwrap();
+            let entries = fs::read_dir(self.0.path()).unwrap();
             let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let mut names: Vec<String> = names.collect();
             names.sort();
             names
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).ok();
         }
     }
 
@@ -320,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_book_that_was_saved_is_opened_again() {
-        let folder = Folder::new("again");
+        let folder = Folder::new();
         let store = folder.store();
         assert_eq!(reopened(&store), 0, "there is none yet");
         for addresses in [5, 7] {
@@ -334,7 +326,7 @@ mod tests {
 
     #[test]
     fn wherever_a_save_ends_there_is_a_book() {
-        let folder = Folder::new("crash");
+        let folder = Folder::new();
         let store = folder.store();
         store.save(&snapshot(5)).unwrap();
         let new = snapshot(7);
@@ -351,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_damaged_book_is_kept_aside_and_the_one_before_is_used() {
-        let folder = Folder::new("damaged");
+        let folder = Folder::new();
         let store = folder.store();
         store.save(&snapshot(5)).unwrap();
         store.save(&snapshot(7)).unwrap();
@@ -369,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_too_large_is_not_read_to_its_end() {
-        let folder = Folder::new("large");
+        let folder = Folder::new();
         let store = folder.store();
         let file = File::create(store.path()).unwrap();
         // Sparse: it takes no room.
@@ -386,9 +378,11 @@ mod tests {
         let config = BookConfig::default();
         assert!(store.save(b"").is_err());
         assert!(block_on(save(Arc::new(store), Vec::new())).is_err());
-        let folder = Folder::new("unreadable");
-        let store = FileStore::new(&folder.0);
+        let folder = Folder::new();
+        let store = folder.store();
+        fs::create_dir(store.path()).unwrap();
         let opened = open(&store, &config, [1; 32], Instant::now());
-        assert!(opened.is_err(), "a folder is no book, and is not moved");
+        assert!(opened.is_err(), "a folder is no book");
+        assert_eq!(folder.names(), ["book"], "it is not moved");
     }
 }

@@ -231,11 +231,13 @@ async fn databases_know_nothing_of_each_other() {
 #[tokio::test]
 async fn a_server_of_tls_is_spoken_to_if_it_is_trusted() {
     let port = free_port().to_string();
-    let folder = std::env::temp_dir().join(format!("sessionwire-redis-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
     let made = made.expect("a certificate");
-    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let (certificate, key) = (
+        folder.path().join("certificate.pem"),
+        folder.path().join("key.pem"),
+    );
     std::fs::write(&certificate, made.cert.pem()).expect("to write");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("to write");
     let (file, key) = (
@@ -272,7 +274,6 @@ async fn a_server_of_tls_is_spoken_to_if_it_is_trusted() {
         assert!(!format!("{error} {error:?}").contains(PASSWORD));
     })
     .await;
-    std::fs::remove_dir_all(&folder).ok();
 }
 
 #[tokio::test]

@@ -3,17 +3,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sessionwire::rpc::{BackplaneError, RedisBackplane, RedisConfig};
 use sessionwire::transport::TransportError;
+use tempfile::TempDir;
 
 /// A Redis server that listens on a socket in a folder of its own.
 pub(crate) struct Redis {
     process: Child,
-    folder: PathBuf,
+    folder: TempDir,
     settings: Vec<String>,
 }
 
@@ -25,7 +25,6 @@ impl Redis {
 
     /// With these settings more.
     pub(crate) fn start_with(settings: &[&str]) -> Option<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let version = Command::new("redis-server").arg("--version").output();
         if version.is_err() {
             let required =
@@ -34,12 +33,9 @@ impl Redis {
             eprintln!("skipped, as there is no redis-server; see .ci/install-clients");
             return None;
         }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sessionwire-redis-{}-{count}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = tempfile::tempdir().expect("a folder");
         let settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
-        let process = Self::spawn(&folder, &settings);
+        let process = Self::spawn(folder.path(), &settings);
         Some(Self {
             process,
             folder,
@@ -47,7 +43,7 @@ impl Redis {
         })
     }
 
-    fn spawn(folder: &PathBuf, settings: &[String]) -> Child {
+    fn spawn(folder: &Path, settings: &[String]) -> Child {
         let mut command = Command::new("redis-server");
         command
             .args(["--port", "0", "--save", "", "--appendonly", "no"])
@@ -60,13 +56,16 @@ impl Redis {
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("unix://{}", self.folder.join("redis.sock").display())
+        format!("unix://{}", self.socket().display())
     }
 
     /// The same as a URL of Redis, which ends with a query.
     pub(crate) fn url(&self, query: &str) -> String {
-        let socket = self.folder.join("redis.sock");
-        format!("redis+unix://{}?{query}", socket.display())
+        format!("redis+unix://{}?{query}", self.socket().display())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
     }
 
     /// Ends it as a power cut does.
@@ -78,7 +77,7 @@ impl Redis {
     /// Ends it, and starts it anew: without its data, unless its settings keep them.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.process = Self::spawn(&self.folder, &self.settings);
+        self.process = Self::spawn(self.folder.path(), &self.settings);
     }
 
     /// The same with other settings.
@@ -89,8 +88,7 @@ impl Redis {
 
     /// Says a line to it, as a person would, and answers what it answers, without its first sign.
     pub(crate) fn say(&self, line: &str) -> String {
-        let socket = self.folder.join("redis.sock");
-        let mut stream = UnixStream::connect(socket).expect("a server");
+        let mut stream = UnixStream::connect(self.socket()).expect("a server");
         write!(stream, "{line}\r\n").expect("to say it");
         let mut answer = String::new();
         let mut stream = BufReader::new(stream);
@@ -149,6 +147,5 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
-        std::fs::remove_dir_all(&self.folder).ok();
     }
 }
