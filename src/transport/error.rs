@@ -141,8 +141,8 @@ pub enum TransportError {
 
     /// The server answered the WebSocket handshake with something else than an upgrade.
     #[error(
-        "the server refused the websocket with HTTP status {status}{}; check the path and what the server allows",
-        quoted(text)
+        "the server refused the websocket with HTTP status {status}{}; {}",
+        quoted(text), advice(*status)
     )]
     Refused {
         /// The HTTP status code.
@@ -261,6 +261,25 @@ fn quoted(text: &str) -> String {
         String::new()
     } else {
         format!(" and said {text:?}")
+    }
+}
+
+/// What to do about an HTTP status in place of a WebSocket (RFC 9110, section 15).
+fn advice(status: u16) -> &'static str {
+    match status {
+        200..=299 => "a web page is there, or a proxy in between does not pass `Upgrade` on",
+        300..=399 => "dial the place where it is now",
+        401 | 403 => {
+            "give it what it demands, such as a token, and see whether it allows this origin"
+        }
+        404 => "check the path",
+        407 => "a proxy in between wants to know who you are",
+        426 | 505 => "a proxy in between must pass `Upgrade` and `Connection` on, by HTTP/1.1",
+        429 => "there were too many requests",
+        502..=504 => {
+            "the server is busy, or a proxy in between does not reach the server: see whether it runs"
+        }
+        _ => "check the path and what the server allows",
     }
 }
 

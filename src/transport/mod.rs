@@ -47,6 +47,8 @@ mod error;
 #[cfg(any(feature = "tls", feature = "websocket"))]
 mod farewell;
 mod handshake;
+#[cfg(feature = "websocket")]
+mod http1;
 mod info;
 mod listener;
 mod memory;

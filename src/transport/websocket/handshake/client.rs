@@ -1,21 +1,14 @@
-use std::sync::Arc;
-use std::{fmt, io};
+use std::fmt;
 
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::error::Error;
 use async_tungstenite::tungstenite::handshake::client::generate_request;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
-use bytes::Bytes;
-use futures_io::AsyncRead;
-use futures_util::AsyncReadExt;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::head::{self, Limits, Malformed};
 use super::{PROTOCOL, WsInfo};
+use crate::transport::http1::{Response, head, single};
 use crate::transport::{Endpoint, TransportError};
-
-/// Bytes of a refusal's text that are read.
-const REFUSAL_TEXT: usize = 1024;
 
 /// What a client says when it asks for a WebSocket, beside the path and query of its endpoint.
 ///
@@ -127,6 +120,9 @@ impl WsClient {
         accept_key: &str,
         endpoint: &Endpoint,
     ) -> Result<WsInfo, TransportError> {
+        if response.minor_version == 0 {
+            return Err(invalid("its answer is no HTTP/1.1 response"));
+        }
         let headers = response.headers;
         let one = |name| single(&headers, &name);
         if !one(header::UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
@@ -196,108 +192,10 @@ impl fmt::Debug for WsClient {
     }
 }
 
-/// What a server answered.
-#[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    headers: HeaderMap,
-}
-
-impl Response {
-    pub(super) fn parse(head: &Bytes, limits: Limits) -> Result<Self, TransportError> {
-        let mut headers = vec![httparse::EMPTY_HEADER; limits.headers];
-        let mut parsed = httparse::Response::new(&mut headers);
-        let complete = parsed.parse(head).map_err(|error| match error.into() {
-            Malformed::TooManyHeaders => too_large("headers", limits.headers, "max_http_headers"),
-            Malformed::Version | Malformed::Other(_) => {
-                invalid("its answer is no HTTP/1.1 response")
-            }
-        })?;
-        match (complete.is_complete(), parsed.version, parsed.code) {
-            (true, Some(1), Some(status)) => Ok(Self {
-                status,
-                headers: head::map(parsed.headers)
-                    .map_err(|_| invalid("its answer has a malformed header"))?,
-            }),
-            // A refusal may be older than the upgrade.
-            (true, Some(0), Some(status)) if status != 101 => Ok(Self {
-                status,
-                headers: HeaderMap::new(),
-            }),
-            _ => Err(invalid("its answer is no HTTP/1.1 response")),
-        }
-    }
-
-    pub(super) fn is_upgrade(&self) -> bool {
-        self.status == 101
-    }
-
-    /// Reads on behind the head, as far as the text goes, into `text`.
-    pub(super) async fn read_text<S: AsyncRead + Unpin>(
-        &self,
-        stream: &mut S,
-        text: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        let length = single(&self.headers, &header::CONTENT_LENGTH)
-            .and_then(|length| length.parse().ok())
-            .unwrap_or(REFUSAL_TEXT);
-        let most = length.min(REFUSAL_TEXT);
-        let mut buffer = [0; 256];
-        while text.len() < most {
-            let count = stream.read(&mut buffer).await?;
-            if count == 0 {
-                break;
-            }
-            text.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        }
-        text.truncate(most);
-        Ok(())
-    }
-
-    pub(super) fn refused(&self, text: &[u8]) -> TransportError {
-        let chunked = self.headers.contains_key(header::TRANSFER_ENCODING);
-        let text = if chunked { first_chunk(text) } else { text };
-        let text = text.get(..REFUSAL_TEXT).unwrap_or(text);
-        let legible = |letter: char| if letter.is_control() { ' ' } else { letter };
-        TransportError::Refused {
-            status: self.status,
-            text: String::from_utf8_lossy(text)
-                .trim()
-                .chars()
-                .map(legible)
-                .collect(),
-        }
-    }
-}
-
-pub(super) fn too_large(what: &str, most: usize, limit: &str) -> TransportError {
-    invalid(&format!(
-        "its answer has more than {most} {what}; if they belong there, raise {limit}"
-    ))
-}
-
-fn first_chunk(text: &[u8]) -> &[u8] {
-    let Ok(httparse::Status::Complete((start, length))) = httparse::parse_chunk_size(text) else {
-        return &[];
-    };
-    let text = text.get(start..).unwrap_or_default();
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    text.get(..length).unwrap_or(text)
-}
-
 fn invalid(problem: &str) -> TransportError {
     TransportError::HandshakeInvalid {
         protocol: PROTOCOL,
         problem: problem.to_owned(),
-    }
-}
-
-/// The value of a header that is there once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).into_iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok().map(str::trim),
-        _ => None,
     }
 }
 
@@ -310,12 +208,4 @@ fn is_reserved(name: &HeaderName) -> bool {
         header::UPGRADE,
     ];
     ours.contains(name) || name.as_str().starts_with("sec-websocket-")
-}
-
-/// Whether the connection broke, told from what was read.
-pub(super) fn broken(cause: io::Error) -> TransportError {
-    TransportError::HandshakeBroken {
-        protocol: PROTOCOL,
-        cause: Arc::new(cause),
-    }
 }

@@ -1,6 +1,8 @@
 //! What is spoken before the frames: HTTP, as little of it as a WebSocket needs (RFC 6455, section 4).
 
+use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -8,8 +10,6 @@ use futures_util::AsyncWriteExt;
 use http::HeaderMap;
 
 pub use self::client::WsClient;
-use self::client::{Response, broken};
-use self::head::{Incomplete, Limits};
 pub use self::origin::OriginPolicy;
 pub use self::refusal::WsRefusal;
 use self::server::Rejection;
@@ -18,10 +18,11 @@ use super::{WsRole, WsStream};
 use crate::runtime;
 use crate::transport::deadline::Deadline;
 use crate::transport::farewell::FAREWELL;
+use crate::transport::http1::Response;
+use crate::transport::http1::head::{self, Incomplete, Limits};
 use crate::transport::{ConnectionInfo, Endpoint, TransportConfig, TransportError};
 
 mod client;
-mod head;
 mod origin;
 mod refusal;
 mod server;
@@ -124,22 +125,18 @@ pub(in crate::transport) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     let exchange = async {
         stream.write_all(&request).await.map_err(broken)?;
         stream.flush().await.map_err(broken)?;
-        match head::read(&mut stream, limits).await {
-            Ok(received) => Ok(received),
-            Err(Incomplete::Broken(error)) => Err(broken(error)),
-            Err(Incomplete::TooLong) => {
-                Err(client::too_large("bytes", limits.bytes, "max_http_head"))
-            }
-        }
+        Response::receive(&mut stream, limits, PROTOCOL).await
     };
-    let (head, received) = deadline.keep(PROTOCOL, pin!(exchange)).await??;
-    let response = Response::parse(&head, limits)?;
-    if !response.is_upgrade() {
+    let (response, received) = deadline.keep(PROTOCOL, pin!(exchange)).await??;
+    if response.status != 101 {
         let mut text = received.to_vec();
         // However far it came: the refusal counts, not its text.
         let reading = response.read_text(&mut stream, &mut text);
         let _came = deadline.keep_within(FAREWELL, pin!(reading)).await;
-        return Err(response.refused(&text));
+        return Err(TransportError::Refused {
+            status: response.status,
+            text: response.legible(&text),
+        });
     }
     let info = client.verify(response, &accept_key, endpoint)?;
     let stream = begin(stream, WsRole::Client, received, config, deadline);
@@ -172,7 +169,7 @@ pub(in crate::transport) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Why a client gets no WebSocket.
 enum Stop {
-    Broken(std::io::Error),
+    Broken(io::Error),
     Rejected(Rejection),
 }
 
@@ -215,11 +212,10 @@ fn begin<S>(
     WsStream::with_runtime(stream, role, received, &config.websocket, runtime)
 }
 
-impl Limits {
-    fn of(config: &TransportConfig) -> Self {
-        Self {
-            bytes: config.max_http_head,
-            headers: config.max_http_headers,
-        }
+/// Whether the connection broke, told from what was read.
+fn broken(cause: io::Error) -> TransportError {
+    TransportError::HandshakeBroken {
+        protocol: PROTOCOL,
+        cause: Arc::new(cause),
     }
 }

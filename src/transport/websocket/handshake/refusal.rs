@@ -3,9 +3,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::AsyncWriteExt;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::head::Malformed;
 use crate::transport::TransportError;
 use crate::transport::farewell::part;
+use crate::transport::http1::head::Malformed;
 
 /// Bytes of the reason that are sent.
 const LONGEST_REASON: usize = 1024;
@@ -90,7 +90,10 @@ impl WsRefusal {
     }
 
     pub(super) fn wrong_version() -> Self {
-        Self::new(505, "only HTTP/1.1 is spoken here")
+        Self::new(
+            505,
+            "only HTTP/1.1 is spoken here, and by proxies in between",
+        )
     }
 
     pub(super) fn upgrade_required(reason: &'static str) -> Self {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 
 use super::WsInfo;
-use super::head::{self, Limits, Malformed};
 use super::origin::OriginPolicy;
 use super::refusal::WsRefusal;
+use crate::transport::http1::head::{self, Limits, Malformed};
 use crate::transport::{ConnectionInfo, TransportError};
 
 type Check = dyn Fn(&WsInfo, &mut ConnectionInfo) -> Result<(), WsRefusal> + Send + Sync;
@@ -226,7 +226,7 @@ impl WsServer {
         if !self.origin.allows(request.headers()) {
             return Err(WsRefusal::new(
                 403,
-                "pages of that origin may not connect here",
+                "pages of that origin may not connect here (a proxy in between must pass Host on as it came)",
             ));
         }
         let subprotocol = self.choose(request.headers())?;
@@ -378,7 +378,7 @@ fn upgrade(request: &Request<()>) -> Result<Response<()>, WsRefusal> {
         Error::Protocol(
             ProtocolError::MissingConnectionUpgradeHeader
             | ProtocolError::MissingUpgradeWebSocketHeader,
-        ) => WsRefusal::upgrade_required("this is a WebSocket endpoint; connect to it with one"),
+        ) => WsRefusal::upgrade_required("this is a WebSocket endpoint, and no Upgrade came; a proxy in between must pass Upgrade and Connection on"),
         Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
             WsRefusal::upgrade_required("only version 13 of WebSocket is spoken here")
         }

@@ -195,7 +195,7 @@ fn a_refused_client_learns_why() {
             "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
         ),
         "the server refused the websocket with HTTP status 403 and said \"no\"; \
-         check the path and what the server allows"
+         give it what it demands, such as a token, and see whether it allows this origin"
     );
 }
 

@@ -52,7 +52,7 @@ fn a_refusal_is_these_bytes() {
 
 #[test]
 fn what_is_no_handshake() {
-    let upgrade = "this is a WebSocket endpoint; connect to it with one";
+    let upgrade = "this is a WebSocket endpoint, and no Upgrade came; a proxy in between must pass Upgrade and Connection on";
     let version = "only version 13 of WebSocket is spoken here";
     let key = "its Sec-WebSocket-Key is not 16 bytes in base64";
     let host = "it must have one Host header";
@@ -86,12 +86,12 @@ fn what_is_no_handshake() {
         (
             changed("HTTP/1.1", "HTTP/1.0"),
             505,
-            "only HTTP/1.1 is spoken here",
+            "only HTTP/1.1 is spoken here, and by proxies in between",
         ),
         (
             changed("HTTP/1.1", "HTTP/2.0"),
             505,
-            "only HTTP/1.1 is spoken here",
+            "only HTTP/1.1 is spoken here, and by proxies in between",
         ),
         (changed("GET /chat", "GET"), 400, first),
         (changed("/chat", "//"), 404, "nothing is here"),
@@ -242,7 +242,7 @@ fn web_pages_of_other_hosts_are_refused() {
         if allowed {
             welcome(&config, &request);
         } else {
-            let text = "pages of that origin may not connect here".to_owned();
+            let text = "pages of that origin may not connect here (a proxy in between must pass Host on as it came)".to_owned();
             assert_eq!(
                 refusal(&config, &request),
                 (403, text),

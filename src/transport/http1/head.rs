@@ -5,19 +5,21 @@ use futures_io::AsyncRead;
 use futures_util::AsyncReadExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::transport::TransportConfig;
+
 /// Bytes that are made room for at first; what comes in doubles it.
 const FIRST_ROOM: usize = 512;
 
 /// How much of an HTTP message's head is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) bytes: usize,
-    pub(super) headers: usize,
+pub(in crate::transport) struct Limits {
+    pub(in crate::transport) bytes: usize,
+    pub(in crate::transport) headers: usize,
 }
 
 /// Why there is no head.
 #[derive(Debug)]
-pub(super) enum Incomplete {
+pub(in crate::transport) enum Incomplete {
     /// Nothing more comes, or that failed.
     Broken(io::Error),
     /// It is longer than it may be.
@@ -26,7 +28,7 @@ pub(super) enum Incomplete {
 
 /// Why a head is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Malformed {
+pub(in crate::transport) enum Malformed {
     TooManyHeaders,
     Version,
     Other(&'static str),
@@ -34,7 +36,7 @@ pub(super) enum Malformed {
 
 /// The head up to and with its empty line, and what came in behind it. Of what does not begin like HTTP it
 /// is not waited for more: the peer may say nothing else before it has an answer.
-pub(super) async fn read<S: AsyncRead + Unpin>(
+pub(in crate::transport) async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     limits: Limits,
 ) -> Result<(Bytes, Bytes), Incomplete> {
@@ -90,7 +92,7 @@ fn end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Whether each line ends with both of its characters; where not, proxies disagree on where lines end.
-pub(super) fn has_whole_lines(head: &[u8]) -> bool {
+pub(in crate::transport) fn has_whole_lines(head: &[u8]) -> bool {
     let mut before = None;
     head.iter().all(|byte| {
         let whole = *byte != b'\n' || before == Some(b'\r');
@@ -99,7 +101,7 @@ pub(super) fn has_whole_lines(head: &[u8]) -> bool {
     })
 }
 
-pub(super) fn map(headers: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
+pub(in crate::transport) fn map(headers: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
     let mut map = HeaderMap::new();
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
@@ -110,6 +112,15 @@ pub(super) fn map(headers: &[httparse::Header<'_>]) -> Result<HeaderMap, Malform
             .map_err(|_| Malformed::TooManyHeaders)?;
     }
     Ok(map)
+}
+
+impl Limits {
+    pub(in crate::transport) fn of(config: &TransportConfig) -> Self {
+        Self {
+            bytes: config.max_http_head,
+            headers: config.max_http_headers,
+        }
+    }
 }
 
 impl From<httparse::Error> for Malformed {
@@ -125,7 +136,7 @@ impl From<httparse::Error> for Malformed {
 }
 
 /// The values of a header that may be a list, or be there several times, as one list.
-pub(super) fn list<'a>(
+pub(in crate::transport) fn list<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -138,7 +149,7 @@ pub(super) fn list<'a>(
 }
 
 /// Whether it is what RFC 9110 calls a token.
-pub(super) fn is_token(text: &str) -> bool {
+pub(in crate::transport) fn is_token(text: &str) -> bool {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_legal)
 }
