@@ -21,3 +21,8 @@ pub use self::mux::{
     connect_with, listen,
 };
 pub use self::session::{Session, SessionError};
+
+/// Its examples are tried like those of README.
+#[cfg(all(doctest, feature = "websocket"))]
+#[doc = include_str!("../docs/proxies.md")]
+struct Proxies;

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -105,6 +105,63 @@ fn certificates_of_an_authority_work_both_ways() {
     let text = succeeded(&run(&[&ping[..], &identity].concat()));
     assert!(text.contains("1 sent, 1 received"), "{text}");
     assert!(server.stop("TERM").success());
+}
+
+#[test]
+fn a_proxy_is_dialled_through() {
+    let server = Server::start(&["ws://127.0.0.1:0/wire"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let asked = thread::spawn(move || {
+        let (client, _) = listener.accept().unwrap();
+        tunnel(&client)
+    });
+    let ping = ["ping", &server.endpoints[0], "--count", "1", "--proxy"];
+    let text = succeeded(&run(
+        &[&ping[..], &[&format!("http://ada:secret@{proxy}")]].concat()
+    ));
+    assert!(text.contains("1 sent, 1 received"), "{text}");
+    let place = server.endpoints[0]
+        .replace("ws://", "")
+        .replace("/wire", "");
+    let asked = asked.join().unwrap();
+    assert!(
+        asked.starts_with(&format!("CONNECT {place} HTTP/1.1")),
+        "{asked}"
+    );
+    assert!(asked.contains("Basic YWRhOnNlY3JldA=="), "{asked}");
+    // Nobody listens there any more.
+    for (url, hint) in [
+        (format!("http://{proxy}"), "hint: check --proxy"),
+        ("socks5://127.0.0.1:1080".to_owned(), "hint: check --proxy"),
+    ] {
+        let output = run(&[&ping[..], &[&url]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(hint), "{}", stderr(&output));
+    }
+    assert!(server.stop("TERM").success());
+}
+
+/// What an HTTP proxy does. Answers what it was asked.
+fn tunnel(client: &TcpStream) -> String {
+    let mut reader = BufReader::new(client);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    let place = head.split(' ').nth(1).unwrap();
+    let server = TcpStream::connect(place).unwrap();
+    let (mut from, mut to) = (client, client);
+    to.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            io::copy(&mut &server, &mut to).ok();
+            client.shutdown(Shutdown::Write).ok();
+        });
+        io::copy(&mut from, &mut &server).ok();
+        server.shutdown(Shutdown::Write).ok();
+    });
+    head
 }
 
 #[test]

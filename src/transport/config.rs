@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+#[cfg(feature = "websocket")]
+use super::proxy::HttpProxy;
 #[cfg(feature = "tls")]
 use super::tls::{TlsClient, TlsServer};
 #[cfg(feature = "websocket")]
@@ -29,11 +31,11 @@ pub struct TransportConfig {
     /// Bytes that one direction of a `memory://` connection holds before its writer waits; the
     /// dialler's counts. Default 64 KiB, at least 1.
     pub memory_capacity: usize,
-    /// Bytes of the request or the response that begins a WebSocket, headers and all. Default 8 KiB,
-    /// at least 512.
+    /// Bytes of the request or the response that begins a WebSocket, and of a [`proxy`](Self#structfield.proxy)'s
+    /// answer, headers and all. Default 8 KiB, at least 512.
     #[cfg(feature = "websocket")]
     pub max_http_head: usize,
-    /// Headers of that request or response. Default 64.
+    /// Headers of each of them. Default 64.
     #[cfg(feature = "websocket")]
     pub max_http_headers: usize,
     /// Of the WebSocket of a `ws://` or `wss://` connection, on either end.
@@ -45,6 +47,9 @@ pub struct TransportConfig {
     /// Which clients a server gives a WebSocket.
     #[cfg(feature = "websocket")]
     pub ws_server: WsServer,
+    /// What a client dials through. Default [`None`]: nothing in between.
+    #[cfg(feature = "websocket")]
+    pub proxy: Option<HttpProxy>,
     /// Whom a client trusts over TLS, and who it is. Default [`None`]: whom the operating system
     /// trusts ([`TlsClient::native_roots`]), and nobody in particular.
     #[cfg(feature = "tls")]
@@ -123,6 +128,14 @@ impl TransportConfig {
         self
     }
 
+    /// Sets [`proxy`](Self#structfield.proxy).
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: HttpProxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// Sets [`tls_client`](Self#structfield.tls_client).
     #[cfg(feature = "tls")]
     #[must_use]
@@ -157,6 +170,8 @@ impl Default for TransportConfig {
             ws_client: WsClient::default(),
             #[cfg(feature = "websocket")]
             ws_server: WsServer::default(),
+            #[cfg(feature = "websocket")]
+            proxy: None,
             #[cfg(feature = "tls")]
             tls_client: None,
             #[cfg(feature = "tls")]

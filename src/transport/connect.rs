@@ -1,6 +1,10 @@
 use std::io;
+#[cfg(feature = "websocket")]
+use std::sync::Arc;
 
 use super::handshake::{Handshake, Side};
+#[cfg(feature = "websocket")]
+use super::proxy::{self, HttpProxy};
 use super::{
     BoxedStream, ConnectionInfo, Endpoint, Established, Scheme, TransportConfig, TransportError,
     memory,
@@ -13,6 +17,8 @@ use crate::runtime::{self, timeout};
 /// tokio's inside of tokio, otherwise those that async-std and smol share. A host with several
 /// addresses is tried address by address, each with its share of the time that is left.
 ///
+/// With a [`proxy`](TransportConfig#structfield.proxy), it is that one that finds the host's addresses.
+///
 /// In a browser, that is on wasm32 with the feature `websocket`, `ws://` and `wss://` are the browser's
 /// WebSocket. Writing waits while it holds 1 MiB. It says nothing about why it could not connect, and
 /// sends no headers of a program's own, only [subprotocols](super::WsClient#structfield.subprotocols). It cannot
@@ -22,7 +28,8 @@ use crate::runtime::{self, timeout};
 ///
 /// [`Unsupported`](TransportError::Unsupported), [`Resolve`](TransportError::Resolve),
 /// [`Connect`](TransportError::Connect) or [`ConnectTimeout`](TransportError::ConnectTimeout) while
-/// reaching the other end; a variant about the handshake after that.
+/// reaching the other end; [`Proxy`](TransportError::Proxy) or [`ProxyRefused`](TransportError::ProxyRefused) for one
+/// in between; a variant about the handshake after that.
 ///
 /// # Cancel safety
 ///
@@ -56,16 +63,35 @@ async fn reach(
     endpoint: &Endpoint,
     config: &TransportConfig,
 ) -> Result<(BoxedStream, Option<Endpoint>), TransportError> {
-    match endpoint.scheme() {
-        Scheme::Memory => {
-            let stream = memory::connect(endpoint.path(), config.memory_capacity).await;
-            let stream = stream.ok_or_else(|| {
-                TransportError::unreachable(endpoint, io::ErrorKind::ConnectionRefused.into())
-            })?;
-            Ok((Box::new(stream), None))
-        }
-        _ => reach_by_socket(endpoint, config).await,
+    if endpoint.scheme() == Scheme::Memory {
+        let stream = memory::connect(endpoint.path(), config.memory_capacity).await;
+        let stream = stream.ok_or_else(|| {
+            TransportError::unreachable(endpoint, io::ErrorKind::ConnectionRefused.into())
+        })?;
+        return Ok((Box::new(stream), None));
     }
+    #[cfg(feature = "websocket")]
+    if let Some(proxy) = &config.proxy
+        && proxy.serves(endpoint)
+    {
+        return reach_through(proxy, endpoint, config).await;
+    }
+    reach_by_socket(endpoint, config).await
+}
+
+#[cfg(feature = "websocket")]
+async fn reach_through(
+    proxy: &HttpProxy,
+    endpoint: &Endpoint,
+    config: &TransportConfig,
+) -> Result<(BoxedStream, Option<Endpoint>), TransportError> {
+    let reached = reach_by_socket(proxy.endpoint(), config).await;
+    let (stream, local) = reached.map_err(|cause| TransportError::Proxy {
+        proxy: proxy.to_string(),
+        cause: Arc::new(cause),
+    })?;
+    let stream = proxy::open(stream, proxy, endpoint, config).await?;
+    Ok((stream, local))
 }
 
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]

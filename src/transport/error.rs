@@ -70,6 +70,41 @@ pub enum TransportError {
         after: Duration,
     },
 
+    /// What was set as a proxy is none, or none that can be used. The text is not shown, as a password may be in it.
+    #[error(
+        "the proxy cannot be used: {problem}; write it like http://proxy.example.org:3128, with user:password@ before the host if it asks for them"
+    )]
+    InvalidProxy {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+
+    /// The proxy that this end dials through cannot be reached, or does not speak as one.
+    #[error("the proxy {proxy} is of no use: {cause}")]
+    Proxy {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// What went wrong between this end and the proxy.
+        cause: Arc<Self>,
+    },
+
+    /// The proxy that this end dials through did not connect it to the endpoint.
+    #[error(
+        "the proxy {proxy} did not connect to {endpoint}: HTTP status {status}{}; {}",
+        quoted(text),
+        proxy_advice(*status)
+    )]
+    ProxyRefused {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// The endpoint that it was asked for.
+        endpoint: Box<Endpoint>,
+        /// The HTTP status code of its answer.
+        status: u16,
+        /// The start of what else it said, at most 1 KiB; what is no text is replaced.
+        text: String,
+    },
+
     /// The endpoint cannot be listened on.
     #[error("cannot listen on {endpoint}: {cause}")]
     Bind {
@@ -280,6 +315,16 @@ fn advice(status: u16) -> &'static str {
             "the server is busy, or a proxy in between does not reach the server: see whether it runs"
         }
         _ => "check the path and what the server allows",
+    }
+}
+
+/// What to do about an HTTP status of a proxy in place of a tunnel.
+fn proxy_advice(status: u16) -> &'static str {
+    match status {
+        407 => "it wants other credentials",
+        403 => "its rules forbid that host or port; many let only port 443 through",
+        502..=504 => "it does not reach that host: check the name, and that a listener runs there",
+        _ => "is it a proxy that connects (CONNECT) for others?",
     }
 }
 

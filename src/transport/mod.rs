@@ -12,6 +12,8 @@ pub use self::info::{ConnectionInfo, Established, TlsInfo};
 pub use self::listener::{Incoming, Listener};
 pub use self::memory::{MemoryStream, pipe};
 pub use self::messages::MessageStream;
+#[cfg(feature = "websocket")]
+pub use self::proxy::HttpProxy;
 #[cfg(feature = "tokio")]
 pub use self::sockets::TokioStream;
 pub use self::stream::{BoxedStream, ByteStream};
@@ -54,6 +56,8 @@ mod listener;
 mod memory;
 mod messages;
 mod pending;
+#[cfg(feature = "websocket")]
+mod proxy;
 #[cfg(any(feature = "tls", feature = "websocket"))]
 mod read_ahead;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]

@@ -87,9 +87,13 @@ pub(crate) enum Transport {
     Wss,
 }
 
-/// Whom a client trusts, and what it says of itself.
+/// What a client dials through, whom it trusts, and what it says of itself.
 #[derive(Debug, Args)]
 pub(crate) struct ClientOptions {
+    /// Dial through that HTTP proxy, such as `http://user:password@proxy:3128`; `env` is the one that
+    /// `https_proxy` or `all_proxy` names, if there is one
+    #[arg(long, value_name = "URL|env")]
+    pub(crate) proxy: Option<String>,
     /// Over TLS, trust the servers that a certificate in that PEM file has issued, and no others
     #[arg(long, value_name = "FILE", conflicts_with = "pin")]
     pub(crate) ca: Option<PathBuf>,
@@ -193,7 +197,8 @@ Examples:
   sessionwire ping ws://example.org:9000/wire --count 5 --interval 200ms
   sessionwire ping unix:///tmp/wire.sock --count 1000 --interval 0
   sessionwire ping wss://example.org:9443/wire --pin FINGERPRINT
-  sessionwire ping wss://example.org/wire --bearer TOKEN --header 'X-Tenant: 7'";
+  sessionwire ping wss://example.org/wire --bearer TOKEN --header 'X-Tenant: 7'
+  sessionwire ping wss://example.org/wire --proxy http://proxy.example.org:3128";
 
 /// Longer runs would say nothing more, and every round trip's time is kept.
 const LONGEST_SECONDS: f64 = 600.0;

@@ -142,6 +142,12 @@ fn transport_hint(error: &TransportError) -> Option<&'static str> {
         TransportError::TlsSetup { problem } if problem.contains("tls_server") => {
             "use --cert and --key, or --self-signed"
         }
+        TransportError::InvalidProxy { .. } | TransportError::Proxy { .. } => {
+            "check --proxy; without it, none is used"
+        }
+        TransportError::ProxyRefused { status: 407, .. } => {
+            "use --proxy http://USER:PASSWORD@HOST:PORT"
+        }
         TransportError::HandshakeTimeout { .. }
         | TransportError::HandshakeBroken { .. }
         | TransportError::HandshakeInvalid { .. }

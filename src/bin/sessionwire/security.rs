@@ -1,7 +1,7 @@
-//! Certificates: what the options say about them.
+//! Certificates, and what is in between: what the options say about them.
 
 use sessionwire::transport::{
-    Identity, TlsClient, TlsServer, TransportConfig, TransportError, WsClient,
+    HttpProxy, Identity, TlsClient, TlsServer, TransportConfig, TransportError, WsClient,
 };
 
 use crate::arguments::{ClientOptions, ServeOptions};
@@ -18,11 +18,18 @@ impl ClientOptions {
         if let Some(token) = &self.bearer {
             client = client.bearer(token)?;
         }
-        let config = TransportConfig::default().ws_client(client);
-        Ok(match self.tls()? {
-            Some(tls) => config.tls_client(tls),
-            None => config,
-        })
+        let mut config = TransportConfig::default().ws_client(client);
+        config.proxy = self.proxy()?;
+        config.tls_client = self.tls()?;
+        Ok(config)
+    }
+
+    fn proxy(&self) -> Result<Option<HttpProxy>, TransportError> {
+        match self.proxy.as_deref() {
+            None => Ok(None),
+            Some("env") => HttpProxy::from_env(),
+            Some(url) => HttpProxy::new(url).map(Some),
+        }
     }
 
     /// Whom to trust, if the options say anything about that.

@@ -60,9 +60,9 @@ impl DialError {
         Self::Other(error.into().into())
     }
 
-    /// Whether someone must change something before another attempt can succeed: an endpoint or header
+    /// Whether someone must change something before another attempt can succeed: an endpoint, header or proxy
     /// that cannot be used, a certificate, a TLS handshake that was refused, an HTTP status of 400 to
-    /// 499 (but 408, 425 and 429), no common version.
+    /// 499 (but 408, 425 and 429), also of a proxy in between, no common version.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Transport(error) => is_transport_fatal(error),
@@ -77,16 +77,22 @@ fn is_transport_fatal(error: &TransportError) -> bool {
         TransportError::InvalidEndpoint { .. }
         | TransportError::Unsupported { .. }
         | TransportError::InvalidHeader { .. }
+        | TransportError::InvalidProxy { .. }
         | TransportError::TlsSetup { .. }
         | TransportError::Certificate { .. } => true,
         TransportError::TlsRefused { alert, .. } => {
             !["CloseNotify", "InternalError", "UserCanceled"].contains(&alert.as_str())
         }
-        TransportError::Refused { status, .. } => {
-            (400..500).contains(status) && ![408, 425, 429].contains(status)
+        TransportError::Refused { status, .. } | TransportError::ProxyRefused { status, .. } => {
+            is_status_fatal(*status)
         }
+        TransportError::Proxy { cause, .. } => is_transport_fatal(cause),
         _ => false,
     }
+}
+
+fn is_status_fatal(status: u16) -> bool {
+    (400..500).contains(&status) && ![408, 425, 429].contains(&status)
 }
 
 fn is_connection_fatal(error: &ConnectionError) -> bool {

@@ -178,6 +178,23 @@ fn refused(status: u16) -> TransportError {
     TransportError::Refused { status, text }
 }
 
+fn proxy_refused(status: u16) -> TransportError {
+    TransportError::ProxyRefused {
+        proxy: "http://proxy:3128".to_owned(),
+        endpoint: Box::new("tcp://example.org:1".parse().unwrap()),
+        status,
+        text: String::new(),
+    }
+}
+
+/// What went wrong on the way to a proxy.
+fn to_proxy(cause: TransportError) -> TransportError {
+    TransportError::Proxy {
+        proxy: "http://proxy:3128".to_owned(),
+        cause: Arc::new(cause),
+    }
+}
+
 fn tls_refused(alert: &str) -> TransportError {
     TransportError::TlsRefused {
         alert: alert.to_owned(),
@@ -199,7 +216,10 @@ fn an_error_is_fatal_if_someone_must_change_something_first() {
         reason: "".into(),
     };
     let lost = ConnectionError::TimedOut(Timeout::Silence);
-    let fatal: [DialError; 10] = [
+    let fatal: [DialError; 13] = [
+        TransportError::InvalidProxy { problem: "none" }.into(),
+        proxy_refused(407).into(),
+        to_proxy("no endpoint".parse::<Endpoint>().unwrap_err()).into(),
         certificate.into(),
         "no endpoint".parse::<Endpoint>().unwrap_err().into(),
         refused(400).into(),
@@ -211,7 +231,9 @@ fn an_error_is_fatal_if_someone_must_change_something_first() {
         ConnectionError::Version { min: 9, max: 9 }.into(),
         goodbye(Code::VERSION).into(),
     ];
-    let passing: [DialError; 13] = [
+    let passing: [DialError; 15] = [
+        proxy_refused(503).into(),
+        to_proxy(hung.clone()).into(),
         hung.into(),
         refused(302).into(),
         refused(408).into(),
