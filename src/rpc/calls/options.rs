@@ -36,6 +36,12 @@ pub enum Delivery {
     /// The service remembers keys within its [`CallLimits`](super::CallLimits), by default for 60 s after the call
     /// has ended: the same call is not run again later either, but a new one with the key is. It runs such a call
     /// to its end or its deadline even when the caller gives it up, so that the key can be answered.
+    ///
+    /// **One call, not one for each try:** a call that failed is best not made again with its key, for by then another
+    /// process of the service may answer, which knows nothing of the first; then it is run twice. Give the one call a
+    /// deadline as long as the whole matter may take. A client is one [`Client`](crate::rpc::Client) and its clones:
+    /// another, or the same program started again, has keys of its own. What must survive that needs a number in the
+    /// request that the service keeps with its data.
     Idempotent(u128),
 }
 

@@ -38,8 +38,8 @@ pub enum Lag {
 impl Default for SubscribeOptions {
     fn default() -> Self {
         Self {
-            capacity: 64,
-            capacity_bytes: 1024 * 1024,
+            capacity: 1024,
+            capacity_bytes: 4 * 1024 * 1024,
             lag: Lag::DropOldest,
             resume: true,
             shared: true,
@@ -50,7 +50,8 @@ impl Default for SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// The items that wait to be read, at most. Default 64, at least 1, at most 65,536; see
+    /// The items that wait to be read, at most. Default 1,024, as many as a feed keeps by
+    /// default, at least 1, at most 65,536; see
     /// [`capacity_bytes`](Self::capacity_bytes) too.
     #[must_use]
     pub fn capacity(mut self, items: usize) -> Self {
@@ -58,7 +59,7 @@ impl SubscribeOptions {
         self
     }
 
-    /// The bytes of encoding that they may take together. Default 1 MiB, at least 1 byte, at most 4 GiB
+    /// The bytes of encoding that they may take together. Default 4 MiB, at least 1 byte, at most 4 GiB
     /// less 1 byte.
     ///
     /// An item that is larger comes too: it waits alone, or with [`Lag::BackPressure`] as the last one.
@@ -70,6 +71,9 @@ impl SubscribeOptions {
     }
 
     /// What happens when that many wait. Default [`Lag::DropOldest`].
+    ///
+    /// What was published before the subscription, or while there was no connection, comes no faster than it is read,
+    /// as with [`Lag::BackPressure`]: nobody lags by catching up. Of several who share, the fastest reader sets the pace.
     #[must_use]
     pub fn lag(mut self, lag: Lag) -> Self {
         self.lag = lag;

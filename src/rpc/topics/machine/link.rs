@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::queue::Room;
-use super::upstream::State;
+use super::upstream::{Credit, State};
 use crate::rpc::link::LinkError;
 use crate::rpc::topics::event::EndReason;
 use crate::rpc::topics::wire::FromClient;
@@ -48,7 +48,7 @@ impl Machine {
     /// The next message to send.
     pub(in crate::rpc::topics) fn poll_transmit(&mut self) -> Option<FromClient> {
         while let Some(id) = self.due.pop_first() {
-            let room = self.room(id);
+            let (room, capacity) = self.room(id);
             let Some(upstream) = self.upstreams.get_mut(&id) else {
                 continue;
             };
@@ -57,6 +57,9 @@ impl Machine {
                     upstream.state = State::Asked;
                     let goes_on = upstream.resume || !upstream.is_begun;
                     let after = upstream.seen.filter(|_| goes_on);
+                    let is_counted = upstream.has_back_pressure || after.is_some();
+                    upstream.newest = None;
+                    upstream.credit = is_counted.then(|| Credit::new(capacity));
                     let credit = upstream.credit.as_mut().map(|credit| credit.restart(room));
                     return Some(FromClient::Subscribe {
                         id,
@@ -64,6 +67,11 @@ impl Machine {
                         credit,
                         topic: upstream.topic.clone(),
                     });
+                }
+                State::Live if upstream.has_caught_up() => {
+                    upstream.credit = None;
+                    let credit = Credit::UNLIMITED;
+                    return Some(FromClient::Credit { id, credit });
                 }
                 State::Live => {
                     let credit = upstream.credit.as_mut();
@@ -78,12 +86,17 @@ impl Machine {
         None
     }
 
-    /// What the one who reads an upstream with back-pressure has room for.
-    pub(super) fn room(&self, id: u64) -> Room {
-        let upstream = self.upstreams.get(&id);
-        let number = upstream.and_then(|upstream| upstream.subscribers.first());
-        let subscriber = number.and_then(|number| self.subscribers.get(number));
-        subscriber.map_or_else(Room::default, |subscriber| subscriber.queue.room())
+    /// What the one who reads an upstream has room for, and how much that is at most; of several who share it, the
+    /// one with the most room, so that who does not read holds up nobody.
+    pub(super) fn room(&self, id: u64) -> (Room, Room) {
+        let numbers = self
+            .upstreams
+            .get(&id)
+            .map(|upstream| &upstream.subscribers);
+        let readers = numbers.into_iter().flatten();
+        let queues = readers.filter_map(|number| Some(&self.subscribers.get(number)?.queue));
+        let queue = queues.max_by_key(|queue| queue.room().items);
+        queue.map_or_else(Default::default, |queue| (queue.room(), queue.capacity()))
     }
 
     /// The message of a subscription cannot be sent at all.

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 use self::queue::Queue;
 pub(super) use self::queue::{Entry, Gap};
-use self::upstream::{Credit, State, Upstream};
+use self::upstream::{State, Upstream};
 use super::cursor::Cursor;
 use super::event::EndReason;
 use super::options::{Lag, SubscribeOptions};
@@ -133,7 +133,13 @@ impl Machine {
             upstream.subscribers.insert(number);
             if upstream.state == State::Live {
                 subscriber.is_accepted = true;
-                subscriber.joined = upstream.seen.map_or(0, Cursor::sequence);
+                // While it catches up, what comes was published before.
+                subscriber.joined = match (upstream.seen, upstream.newest) {
+                    (Some(seen), Some(newest)) if seen.origin() == newest.origin() => {
+                        seen.sequence().max(newest.sequence())
+                    }
+                    (seen, _) => seen.map_or(0, Cursor::sequence),
+                };
             }
         }
         self.subscribers.insert(number, subscriber);
@@ -159,8 +165,9 @@ impl Machine {
             seen: options.after,
             subscribers: BTreeSet::new(),
             sharing: sharing.clone(),
-            credit: (options.lag == Lag::BackPressure)
-                .then(|| Credit::new(Queue::new(options).room())),
+            has_back_pressure: options.lag == Lag::BackPressure,
+            credit: None,
+            newest: None,
         };
         self.upstreams.insert(id, upstream);
         if let Some(sharing) = sharing {
@@ -197,12 +204,13 @@ impl Machine {
         Taken::Entry(entry)
     }
 
-    /// Grants credit with the next messages if so much is free that it is worth one.
+    /// Grants credit with the next messages if so much is free that it is worth one, or none need be counted any more.
     fn consider_credit(&mut self, id: u64) {
-        let room = self.room(id);
+        let (room, _capacity) = self.room(id);
         if let Some(upstream) = self.upstreams.get(&id)
             && upstream.state == State::Live
-            && upstream.credit.is_some_and(|credit| credit.is_due(room))
+            && (upstream.has_caught_up()
+                || upstream.credit.is_some_and(|credit| credit.is_due(room)))
         {
             self.due.insert(id);
         }
@@ -216,8 +224,12 @@ impl Machine {
 
     fn leave_upstream(&mut self, number: u64, id: u64) -> Option<u64> {
         let upstream = self.upstreams.get_mut(&id)?;
-        let was_there = upstream.subscribers.remove(&number);
-        if !was_there || !upstream.subscribers.is_empty() {
+        if !upstream.subscribers.remove(&number) {
+            return None;
+        }
+        if !upstream.subscribers.is_empty() {
+            // Another has the most room now.
+            self.consider_credit(id);
             return None;
         }
         match upstream.state {

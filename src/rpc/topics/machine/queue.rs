@@ -65,11 +65,19 @@ impl Queue {
     }
 
     pub(super) fn room(&self) -> Room {
-        let [capacity, held] =
-            [self.capacity_bytes, self.bytes].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let Room { items, bytes } = self.capacity();
+        let held = i64::try_from(self.bytes).unwrap_or(i64::MAX);
         Room {
-            items: self.capacity.saturating_sub(self.items),
-            bytes: capacity.saturating_sub(held),
+            items: items.saturating_sub(self.items),
+            bytes: bytes.saturating_sub(held),
+        }
+    }
+
+    /// What it takes while it is empty.
+    pub(super) fn capacity(&self) -> Room {
+        Room {
+            items: self.capacity,
+            bytes: i64::try_from(self.capacity_bytes).unwrap_or(i64::MAX),
         }
     }
 

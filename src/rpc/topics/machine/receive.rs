@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::queue::Gap;
-use super::upstream::State;
+use super::upstream::{State, Upstream};
 use super::{Machine, Violation};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::event::{EndReason, GapReason};
@@ -55,6 +55,7 @@ impl Machine {
         };
         upstream.state = State::Live;
         upstream.seen.get_or_insert(cursor);
+        upstream.newest = Some(Cursor::new(cursor.origin(), newest));
         let is_begun = std::mem::replace(&mut upstream.is_begun, true);
         let why = if upstream.resume || !is_begun {
             GapReason::NotRetained
@@ -95,6 +96,7 @@ impl Machine {
         let before = Cursor::new(seen.origin(), sequence.saturating_sub(1));
         self.advance(id, before, GapReason::Lagged);
         self.spread(id, Cursor::new(seen.origin(), sequence), body);
+        self.consider_end_of_credit(id);
         Ok(())
     }
 
@@ -111,8 +113,15 @@ impl Machine {
             self.consider_credit(id);
         } else {
             self.advance(id, cursor, why);
+            self.consider_end_of_credit(id);
         }
         Ok(())
+    }
+
+    fn consider_end_of_credit(&mut self, id: u64) {
+        if self.upstreams.get(&id).is_some_and(Upstream::has_caught_up) {
+            self.due.insert(id);
+        }
     }
 
     /// An item of that length came, or what stands for it.

@@ -21,8 +21,24 @@ pub(super) struct Upstream {
     pub(super) subscribers: BTreeSet<u64>,
     /// How others with an equal topic find it.
     pub(super) sharing: Option<Sharing>,
-    /// With back-pressure, and a single subscriber.
+    /// Of a single subscriber, which is to get no more than it has room for, always.
+    pub(super) has_back_pressure: bool,
+    /// With back-pressure; and without, while it catches up: however much was published meanwhile, it comes as fast
+    /// as it is read.
     pub(super) credit: Option<Credit>,
+    /// It has caught up when it has come to here.
+    pub(super) newest: Option<Cursor>,
+}
+
+impl Upstream {
+    /// Whether it has all that was published before it was accepted, and still has credit of its own.
+    pub(super) fn has_caught_up(&self) -> bool {
+        let (Some(seen), Some(newest)) = (self.seen, self.newest) else {
+            return false;
+        };
+        let is_there = seen.origin() != newest.origin() || seen.sequence() >= newest.sequence();
+        is_there && self.credit.is_some() && !self.has_back_pressure
+    }
 }
 
 /// Where a subscription stands on the present link; none is kept from one link to the next.
@@ -60,6 +76,12 @@ pub(super) struct Credit {
 }
 
 impl Credit {
+    /// For the rest of the time on this link.
+    pub(super) const UNLIMITED: wire::Credit = wire::Credit {
+        items: u64::MAX,
+        bytes: u64::MAX,
+    };
+
     pub(super) fn new(capacity: Room) -> Self {
         Self {
             capacity,

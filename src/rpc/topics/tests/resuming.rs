@@ -1,7 +1,7 @@
 //! What a lost connection costs: nothing that the feed still has, and all else is counted.
 
 use super::world::{World, read, texts};
-use crate::rpc::{Event, FeedLimits, GapReason, SubscribeOptions};
+use crate::rpc::{Event, FeedLimits, GapReason, Lag, SubscribeOptions};
 use futures_util::FutureExt;
 
 #[test]
@@ -215,4 +215,108 @@ fn a_kept_cursor_counts_for_one_that_does_not_resume() {
     let mut subscription = world.subscribe(options);
     world.run();
     assert_eq!(read(&mut subscription), texts(3..6));
+}
+
+/// What was published while the link was away comes as it is read, and is no lag; what comes later is.
+#[test]
+fn what_a_feed_has_kept_comes_through_a_small_queue() {
+    for policy in [Lag::DropOldest, Lag::Disconnect] {
+        let mut world = World::up(FeedLimits::default());
+        let options = SubscribeOptions::default().capacity(4).lag(policy);
+        let mut subscription = world.subscribe(options);
+        for cut in 0..3 {
+            let all = cut * 1000..(cut + 1) * 1000;
+            world.kill();
+            world.publish(all.clone());
+            world.connect();
+            let mut heard = Vec::new();
+            while heard.len() < 1000 {
+                world.run();
+                let some = read(&mut subscription);
+                assert!((1..=4).contains(&some.len()), "{policy:?}: {some:?}");
+                heard.extend(some);
+            }
+            assert_eq!(heard, texts(all), "{policy:?}");
+            world.run();
+        }
+        world.publish(3000..3005);
+        world.run();
+        let expected = match policy {
+            Lag::Disconnect => [
+                "3000",
+                "3001",
+                "3002",
+                "3003",
+                "the subscriber was too slow",
+            ],
+            _ => ["Some(1) Lagged", "3001", "3002", "3003", "3004"],
+        };
+        assert_eq!(read(&mut subscription), expected);
+    }
+}
+
+#[test]
+fn who_does_not_read_holds_up_nobody_who_catches_up_on_the_same() {
+    let mut world = World::up(FeedLimits::default());
+    let small = || SubscribeOptions::default().capacity(4);
+    let (mut idle, mut busy) = (world.subscribe(small()), world.subscribe(small()));
+    world.kill();
+    world.publish(0..100);
+    world.connect();
+    world.run();
+    let mut late = world.subscribe(small());
+    let mut heard = Vec::new();
+    for _ in 0..100 {
+        heard.extend(read(&mut busy));
+        world.run();
+    }
+    assert_eq!(heard, texts(0..100));
+    assert_eq!(read(&mut late), [""; 0], "it came when all was published");
+    world.publish(100..102);
+    world.run();
+    assert_eq!(read(&mut busy), texts(100..102));
+    assert_eq!(read(&mut late), texts(100..102));
+    let mut expected = vec!["Some(98) Lagged".to_owned()];
+    expected.extend(texts(98..102));
+    assert_eq!(read(&mut idle), expected);
+}
+
+/// Nor does it hold up itself for ever, when the one who read for it has left.
+#[test]
+fn who_is_left_catches_up_at_its_own_pace() {
+    let mut world = World::up(FeedLimits::default());
+    let small = || SubscribeOptions::default().capacity(4);
+    let (mut stays, leaves) = (world.subscribe(small()), world.subscribe(small()));
+    world.kill();
+    world.publish(0..100);
+    world.connect();
+    world.run();
+    drop(leaves);
+    let mut heard = Vec::new();
+    while heard.len() < 100 {
+        world.run();
+        let some = read(&mut stays);
+        assert!(!some.is_empty(), "it stalls after {}", heard.len());
+        heard.extend(some);
+    }
+    assert_eq!(heard, texts(0..100));
+}
+
+/// As many as a feed keeps by default are taken by default, even if nobody reads until all have come.
+#[test]
+fn the_defaults_go_together() {
+    let mut world = World::up(FeedLimits::default());
+    let mut subscription = world.subscribe(SubscribeOptions::default());
+    world.kill();
+    world.publish(0..1024);
+    world.connect();
+    world.run();
+    assert_eq!(read(&mut subscription), texts(0..1024));
+    world.kill();
+    world.publish(1024..2049);
+    world.connect();
+    world.run();
+    let mut expected = vec!["Some(1) NotRetained".to_owned()];
+    expected.extend(texts(1025..2049));
+    assert_eq!(read(&mut subscription), expected);
 }

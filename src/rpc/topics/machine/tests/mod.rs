@@ -121,10 +121,14 @@ fn one_that_is_not_resumed_begins_where_it_was_to_begin() {
     let mut machine = up();
     let options = alone().resume(false).after(Cursor::new(ORIGIN, 5));
     let number = begin(&mut machine, &options);
-    assert_eq!(sent(&mut machine), ["subscribe 1 Some(5) None"]);
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(5) Some(1024)"]);
     machine.link_up();
     let again = sent(&mut machine);
-    assert_eq!(again, ["subscribe 1 Some(5) None"], "it was not accepted");
+    assert_eq!(
+        again,
+        ["subscribe 1 Some(5) Some(1024)"],
+        "it was not accepted"
+    );
     machine.receive(accepted(1, 7)).unwrap();
     machine.receive(item(1, 8)).unwrap();
     machine.link_up();
@@ -141,7 +145,7 @@ fn a_subscription_is_asked_behind_what_it_has_seen() {
     machine.receive(item(1, 11)).unwrap();
     machine.link_lost();
     machine.link_up();
-    assert_eq!(sent(&mut machine), ["subscribe 1 Some(11) None"]);
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(11) Some(1023)"]);
     machine.receive(accepted(1, 14)).unwrap();
     machine.receive(item(1, 15)).unwrap();
     let expected = ["11", "Some(3) NotRetained", "15"];
@@ -323,7 +327,7 @@ fn a_gap_that_goes_back_says_nothing_and_moves_nothing() {
             }
             assert_eq!(read(&mut machine, number), ["11", "12", "13"]);
             machine.link_up();
-            assert_eq!(sent(&mut machine), ["subscribe 1 Some(13) None"]);
+            assert_eq!(sent(&mut machine), ["subscribe 1 Some(13) Some(1024)"]);
         }
     }
 }

@@ -264,8 +264,9 @@ impl Walk {
                 place,
             });
             let id = self.machine.subscribers[&number].upstream;
-            let joined = self.machine.upstreams[&id].seen;
-            self.begin_at(joined);
+            let joined = self.machine.subscribers[&number].joined;
+            let seen = self.machine.upstreams[&id].seen;
+            self.begin_at(seen.map(|seen| Cursor::new(seen.origin(), joined)));
         }
     }
 
