@@ -95,7 +95,10 @@ impl Machine {
             .map(|upstream| &upstream.subscribers);
         let readers = numbers.into_iter().flatten();
         let queues = readers.filter_map(|number| Some(&self.subscribers.get(number)?.queue));
-        let queue = queues.max_by_key(|queue| queue.room().items);
+        let queue = queues.max_by_key(|queue| {
+            let room = queue.room();
+            (room.bytes > 0, room.items)
+        });
         queue.map_or_else(Default::default, |queue| (queue.room(), queue.capacity()))
     }
 

@@ -206,11 +206,10 @@ impl Machine {
 
     /// Grants credit with the next messages if so much is free that it is worth one, or none need be counted any more.
     fn consider_credit(&mut self, id: u64) {
-        let (room, _capacity) = self.room(id);
         if let Some(upstream) = self.upstreams.get(&id)
             && upstream.state == State::Live
-            && (upstream.has_caught_up()
-                || upstream.credit.is_some_and(|credit| credit.is_due(room)))
+            && let Some(credit) = upstream.credit
+            && (upstream.has_caught_up() || credit.is_due(self.room(id).0))
         {
             self.due.insert(id);
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::queue::Gap;
-use super::upstream::{State, Upstream};
+use super::upstream::State;
 use super::{Machine, Violation};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::event::{EndReason, GapReason};
@@ -89,14 +89,13 @@ impl Machine {
             return Ok(());
         };
         // What was seen before the link was lost may come again.
-        if sequence <= seen.sequence() {
-            self.consider_credit(id);
-            return Ok(());
+        if sequence > seen.sequence() {
+            let before = Cursor::new(seen.origin(), sequence.saturating_sub(1));
+            self.advance(id, before, GapReason::Lagged);
+            self.spread(id, Cursor::new(seen.origin(), sequence), body);
         }
-        let before = Cursor::new(seen.origin(), sequence.saturating_sub(1));
-        self.advance(id, before, GapReason::Lagged);
-        self.spread(id, Cursor::new(seen.origin(), sequence), body);
-        self.consider_end_of_credit(id);
+        // It is in no queue if all have it, or none is to have it.
+        self.consider_credit(id);
         Ok(())
     }
 
@@ -109,19 +108,11 @@ impl Machine {
         let goes_back = seen.is_some_and(|seen| {
             seen.origin() == cursor.origin() && cursor.sequence() <= seen.sequence()
         });
-        if goes_back {
-            self.consider_credit(id);
-        } else {
+        if !goes_back {
             self.advance(id, cursor, why);
-            self.consider_end_of_credit(id);
         }
+        self.consider_credit(id);
         Ok(())
-    }
-
-    fn consider_end_of_credit(&mut self, id: u64) {
-        if self.upstreams.get(&id).is_some_and(Upstream::has_caught_up) {
-            self.due.insert(id);
-        }
     }
 
     /// An item of that length came, or what stands for it.

@@ -50,6 +50,54 @@ fn what_is_too_large_and_was_seen_costs_credit_that_is_granted_again() {
     }
 }
 
+/// There is nothing of it to read either.
+#[test]
+fn what_was_published_before_the_only_reader_came_costs_credit_that_is_granted_again() {
+    for is_too_large in [false, true] {
+        let mut machine = up();
+        let options = SubscribeOptions::default().capacity(2);
+        let first = live(&mut machine, &options);
+        machine.link_lost();
+        let second = begin(&mut machine, &options);
+        assert_eq!(machine.leave(first), None);
+        machine.link_up();
+        assert_eq!(sent(&mut machine), ["subscribe 1 Some(10) Some(2)"]);
+        machine.receive(accepted_behind(1, 10, 14)).unwrap();
+        for sequence in 11..14 {
+            let (cursor, why) = (Cursor::new(ORIGIN, sequence), GapReason::TooLarge);
+            let message = match is_too_large {
+                true => FromServer::Gap { id: 1, cursor, why },
+                false => item(1, sequence),
+            };
+            machine.receive(message).unwrap();
+            assert_eq!(sent(&mut machine), ["credit 1 1"]);
+        }
+        machine.receive(item(1, 14)).unwrap();
+        assert_eq!(sent(&mut machine), [format!("credit 1 {}", u64::MAX)]);
+        machine.receive(item(1, 15)).unwrap();
+        assert_eq!(read(&mut machine, second), ["15"]);
+    }
+}
+
+#[test]
+fn who_has_no_room_in_bytes_holds_up_nobody_who_catches_up_on_the_same() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    live(
+        &mut machine,
+        &options.clone().capacity(100).capacity_bytes(10),
+    );
+    let reads = begin(&mut machine, &options.capacity(4));
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(10) Some(100)"]);
+    machine.receive(accepted_behind(1, 10, 30)).unwrap();
+    for sequence in 11..31 {
+        machine.receive(item_of(sequence, 10)).unwrap();
+        assert_eq!(read(&mut machine, reads), [sequence.to_string()]);
+        sent(&mut machine);
+    }
+}
+
 /// The credit in bytes that goes out.
 fn bytes_sent(machine: &mut Machine) -> Vec<u64> {
     let mut sent = Vec::new();

@@ -51,11 +51,13 @@ fn sent(machine: &mut Machine) -> Vec<String> {
 }
 
 fn accepted(id: u64, sequence: u64) -> FromServer {
-    FromServer::Accepted {
-        id,
-        cursor: Cursor::new(ORIGIN, sequence),
-        newest: sequence,
-    }
+    accepted_behind(id, sequence, sequence)
+}
+
+/// It begins at `sequence`, and more was published already.
+fn accepted_behind(id: u64, sequence: u64, newest: u64) -> FromServer {
+    let cursor = Cursor::new(ORIGIN, sequence);
+    FromServer::Accepted { id, cursor, newest }
 }
 
 fn item(id: u64, sequence: u64) -> FromServer {

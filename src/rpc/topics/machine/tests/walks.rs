@@ -29,7 +29,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         4 => (0..100_usize).prop_map(Act::Publish),
         1 => (0..6_u64).prop_map(Act::Expire),
-        2 => (0..7_usize).prop_map(Act::Subscribe),
+        2 => (0..8_usize).prop_map(Act::Subscribe),
         1 => (0..4_usize).prop_map(Act::Leave),
         4 => (0..4_usize, 1..4_usize).prop_map(|(nth, count)| Act::Read(nth, count)),
         4 => (0..4_usize, 0..5_usize).prop_map(|(there, back)| Act::Carry(there, back)),
@@ -254,6 +254,7 @@ impl Walk {
             3 => small,
             4 => small.resume(false),
             5 => small.lag(Lag::Disconnect),
+            6 => small.capacity(9).capacity_bytes(100),
             _ => alone.after(begin),
         };
         if let Ok(number) = self.machine.subscribe(&TOPIC, &options) {
