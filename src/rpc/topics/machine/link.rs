@@ -1,7 +1,7 @@
 //! What the link does, and what goes out on it.
 
 use super::Machine;
-use super::queue::Room;
+use super::queue::Queue;
 use super::upstream::{Credit, State};
 use crate::rpc::link::LinkError;
 use crate::rpc::topics::event::EndReason;
@@ -48,7 +48,12 @@ impl Machine {
     /// The next message to send.
     pub(in crate::rpc::topics) fn poll_transmit(&mut self) -> Option<FromClient> {
         while let Some(id) = self.due.pop_first() {
-            let (room, capacity) = self.room(id);
+            let Some(upstream) = self.upstreams.get(&id) else {
+                continue;
+            };
+            let rooms = self.queues(upstream).map(Queue::room);
+            let most = rooms.max_by_key(|room| room.items).unwrap_or_default();
+            let due = self.credit_due(upstream);
             let Some(upstream) = self.upstreams.get_mut(&id) else {
                 continue;
             };
@@ -59,8 +64,8 @@ impl Machine {
                     let after = upstream.seen.filter(|_| goes_on);
                     let is_counted = upstream.has_back_pressure || after.is_some();
                     upstream.newest = None;
-                    upstream.credit = is_counted.then(|| Credit::new(capacity));
-                    let credit = upstream.credit.as_mut().map(|credit| credit.restart(room));
+                    upstream.credit = is_counted.then(Credit::default);
+                    let credit = upstream.credit.as_mut().map(|credit| credit.grant(most));
                     return Some(FromClient::Subscribe {
                         id,
                         after,
@@ -74,8 +79,8 @@ impl Machine {
                     return Some(FromClient::Credit { id, credit });
                 }
                 State::Live => {
-                    let credit = upstream.credit.as_mut();
-                    if let Some(credit) = credit.and_then(|credit| credit.grant(room)) {
+                    if let (Some(credit), Some(room)) = (&mut upstream.credit, due) {
+                        let credit = credit.grant(room);
                         return Some(FromClient::Credit { id, credit });
                     }
                 }
@@ -84,22 +89,6 @@ impl Machine {
             }
         }
         None
-    }
-
-    /// What the one who reads an upstream has room for, and how much that is at most; of several who share it, the
-    /// one with the most room, so that who does not read holds up nobody.
-    pub(super) fn room(&self, id: u64) -> (Room, Room) {
-        let numbers = self
-            .upstreams
-            .get(&id)
-            .map(|upstream| &upstream.subscribers);
-        let readers = numbers.into_iter().flatten();
-        let queues = readers.filter_map(|number| Some(&self.subscribers.get(number)?.queue));
-        let queue = queues.max_by_key(|queue| {
-            let room = queue.room();
-            (room.bytes > 0, room.items)
-        });
-        queue.map_or_else(Default::default, |queue| (queue.room(), queue.capacity()))
     }
 
     /// The message of a subscription cannot be sent at all.

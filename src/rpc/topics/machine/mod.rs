@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use self::queue::Queue;
 pub(super) use self::queue::{Entry, Gap};
+use self::queue::{Queue, Room};
 use self::upstream::{State, Upstream};
 use super::cursor::Cursor;
 use super::event::EndReason;
@@ -208,11 +208,27 @@ impl Machine {
     fn consider_credit(&mut self, id: u64) {
         if let Some(upstream) = self.upstreams.get(&id)
             && upstream.state == State::Live
-            && let Some(credit) = upstream.credit
-            && (upstream.has_caught_up() || credit.is_due(self.room(id).0))
+            && (upstream.has_caught_up() || self.credit_due(upstream).is_some())
         {
             self.due.insert(id);
         }
+    }
+
+    /// The room that credit is due for. Of several who share an upstream, one who does not read holds up nobody.
+    fn credit_due(&self, upstream: &Upstream) -> Option<Room> {
+        let credit = upstream.credit?;
+        let due = self.queues(upstream).filter(|queue| credit.is_due(queue));
+        due.map(Queue::room).max_by_key(|room| room.items)
+    }
+
+    /// Of those whom the next item is for; of all if it is for nobody.
+    fn queues(&self, upstream: &Upstream) -> impl Iterator<Item = &Queue> {
+        let numbers = upstream.subscribers.iter();
+        let subscribers = numbers.filter_map(|number| self.subscribers.get(number));
+        let is_for = |subscriber: &&Subscriber| upstream.next_is_for(subscriber);
+        let is_for_nobody = !subscribers.clone().any(|subscriber| is_for(&subscriber));
+        let concerned = subscribers.filter(move |subscriber| is_for_nobody || is_for(subscriber));
+        concerned.map(|subscriber| &subscriber.queue)
     }
 
     /// A subscriber is gone. Answers the id that the server is to confirm the end of, if it must.

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::Sharing;
-use super::queue::Room;
+use super::queue::{Queue, Room};
+use super::{Sharing, Subscriber};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::wire;
 
@@ -39,6 +39,12 @@ impl Upstream {
         let is_there = seen.origin() != newest.origin() || seen.sequence() >= newest.sequence();
         is_there && self.credit.is_some() && !self.has_back_pressure
     }
+
+    /// Whether the next item goes into the queue of one of its subscribers, or was published before that one came.
+    pub(super) fn next_is_for(&self, subscriber: &Subscriber) -> bool {
+        let seen = self.seen.map_or(0, Cursor::sequence);
+        self.sharing.is_none() || subscriber.is_accepted && subscriber.joined <= seen
+    }
 }
 
 /// Where a subscription stands on the present link; none is kept from one link to the next.
@@ -67,10 +73,8 @@ pub(super) enum State {
 }
 
 /// What the server may send.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Credit {
-    /// What an empty queue has room for.
-    capacity: Room,
     /// What was granted and has not come; in bytes, what came with the last item may have been more.
     outstanding: Room,
 }
@@ -82,29 +86,22 @@ impl Credit {
         bytes: u64::MAX,
     };
 
-    pub(super) fn new(capacity: Room) -> Self {
-        Self {
-            capacity,
-            outstanding: Room::default(),
-        }
-    }
-
-    /// What a server is granted that knows of none yet.
-    pub(super) fn restart(&mut self, room: Room) -> wire::Credit {
-        self.outstanding = Room::default();
-        self.take_free(room)
-    }
-
-    /// Whether so much of the capacity is free and not granted that it is worth a message.
-    pub(super) fn is_due(self, room: Room) -> bool {
-        let free = self.free(room);
-        let (items, bytes) = (self.capacity.items / 2, self.capacity.bytes / 2);
+    /// Whether so much of a queue is free and not granted that it is worth a message.
+    pub(super) fn is_due(self, queue: &Queue) -> bool {
+        let (free, capacity) = (self.free(queue.room()), queue.capacity());
+        let (items, bytes) = (capacity.items / 2, capacity.bytes / 2);
         free.items > 0 && free.items >= items || free.bytes > 0 && free.bytes >= bytes
     }
 
-    /// What is granted now, if any.
-    pub(super) fn grant(&mut self, room: Room) -> Option<wire::Credit> {
-        self.is_due(room).then(|| self.take_free(room))
+    /// All that there is room for and that was not granted.
+    pub(super) fn grant(&mut self, room: Room) -> wire::Credit {
+        let Room { items, bytes } = self.free(room);
+        self.outstanding.items = self.outstanding.items.saturating_add(items);
+        self.outstanding.bytes = self.outstanding.bytes.saturating_add(bytes);
+        wire::Credit {
+            items: items as u64,
+            bytes: bytes.unsigned_abs(),
+        }
     }
 
     /// An item came, or what stands for it; false if it must not have.
@@ -114,16 +111,6 @@ impl Credit {
         let length = i64::try_from(length).unwrap_or(i64::MAX);
         self.outstanding.bytes = self.outstanding.bytes.saturating_sub(length);
         is_covered
-    }
-
-    fn take_free(&mut self, room: Room) -> wire::Credit {
-        let Room { items, bytes } = self.free(room);
-        self.outstanding.items = self.outstanding.items.saturating_add(items);
-        self.outstanding.bytes = self.outstanding.bytes.saturating_add(bytes);
-        wire::Credit {
-            items: items as u64,
-            bytes: bytes.unsigned_abs(),
-        }
     }
 
     /// What is neither taken nor granted.

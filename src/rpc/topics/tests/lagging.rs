@@ -160,7 +160,7 @@ fn an_item_that_fits_in_no_message_holds_up_nobody() {
         world.run();
         heard.extend(read(&mut pressing));
     }
-    assert_eq!(heard, ["Some(1) TooLarge", "Some(1) TooLarge", "0"]);
+    assert_eq!(heard, ["Some(2) TooLarge", "0"]);
 }
 
 /// Neither do they come at once, nor does the last of them stall.

@@ -65,9 +65,10 @@ fn what_was_published_before_the_only_reader_came_costs_credit_that_is_granted_a
         machine.receive(accepted_behind(1, 10, 14)).unwrap();
         for sequence in 11..14 {
             let (cursor, why) = (Cursor::new(ORIGIN, sequence), GapReason::TooLarge);
-            let message = match is_too_large {
-                true => FromServer::Gap { id: 1, cursor, why },
-                false => item(1, sequence),
+            let message = if is_too_large {
+                FromServer::Gap { id: 1, cursor, why }
+            } else {
+                item(1, sequence)
             };
             machine.receive(message).unwrap();
             assert_eq!(sent(&mut machine), ["credit 1 1"]);
@@ -96,6 +97,44 @@ fn who_has_no_room_in_bytes_holds_up_nobody_who_catches_up_on_the_same() {
         assert_eq!(read(&mut machine, reads), [sequence.to_string()]);
         sent(&mut machine);
     }
+}
+
+/// Its queue is so large that what is free of it is not worth a message.
+#[test]
+fn who_has_a_large_queue_and_does_not_read_holds_up_nobody() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    live(&mut machine, &options.clone().capacity(100));
+    for sequence in 11..107 {
+        machine.receive(item(1, sequence)).unwrap();
+    }
+    let reads = begin(&mut machine, &options.capacity(2));
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(106) Some(4)"]);
+    machine.receive(accepted_behind(1, 106, 206)).unwrap();
+    for sequence in 107..207 {
+        machine.receive(item(1, sequence)).unwrap();
+        assert_eq!(read(&mut machine, reads), [sequence.to_string()]);
+        sent(&mut machine);
+    }
+}
+
+#[test]
+fn who_joins_while_there_is_no_link_does_not_make_those_lag_who_have_not_read() {
+    let mut machine = up();
+    let options = SubscribeOptions::default().capacity(2);
+    let first = live(&mut machine, &options);
+    for sequence in [11, 12] {
+        machine.receive(item(1, sequence)).unwrap();
+    }
+    machine.link_lost();
+    begin(&mut machine, &options);
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(12) Some(0)"]);
+    machine.receive(accepted_behind(1, 12, 14)).unwrap();
+    assert_eq!(sent(&mut machine), [""; 0]);
+    assert_eq!(read(&mut machine, first), ["11", "12"]);
+    assert_eq!(sent(&mut machine), ["credit 1 2"]);
 }
 
 /// The credit in bytes that goes out.
