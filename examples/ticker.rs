@@ -130,11 +130,13 @@ async fn say_states(mut states: LinkWatch) {
         match state {
             LinkState::Up { epoch, .. } => println!("connected, for the {epoch}. time"),
             LinkState::Down(error) => return println!("no connection any more: {error}"),
-            LinkState::Waiting { why: Some(why), .. } if was_up => {
+            LinkState::Waiting { why: Some(why), .. }
+            | LinkState::Connecting { why: Some(why), .. }
+                if was_up =>
+            {
                 println!("connection lost: {why}");
             }
             LinkState::Waiting { why: Some(why), .. } => println!("no connection: {why}"),
-            _ if was_up => println!("connection lost"),
             _ => {}
         }
         was_up = is_up;

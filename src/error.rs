@@ -90,7 +90,7 @@ mod tests {
         let ended = LinkError::Ended(lost.clone());
         let unreachable = LinkError::Unreachable {
             attempts: 3,
-            last: rpc::DialError::Transport(refused.clone()),
+            last: rpc::DialError::Transport(refused.clone()).into(),
         };
         let fault = Fault::refused("not for sale");
         let codec = CodecError::TooLargeToSend {

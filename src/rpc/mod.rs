@@ -20,7 +20,8 @@ pub use self::client::{Client, ClientConfig};
 pub use self::fault::{Fault, FaultKind};
 pub use self::interface::{Interface, Never};
 pub use self::link::{
-    Attempt, DialError, Dialer, Link, LinkConfig, LinkError, LinkEvent, LinkState, LinkWatch,
+    Attempt, DialError, Dialer, Link, LinkConfig, LinkError, LinkEvent, LinkFailure, LinkState,
+    LinkWatch,
 };
 pub use self::serve::ServiceLimits;
 pub use self::service::{Caller, Service};

@@ -195,7 +195,8 @@ async fn error_of(proxy: &Proxy, config: LinkConfig) -> DialError {
     };
     assert_eq!(proxy.counts().accepted, 1, "it was dialled again");
     assert!(link.connection().await.is_err());
-    last
+    assert_eq!(last.target.as_deref(), Some(proxy.endpoint()));
+    last.error
 }
 
 #[tokio::test]

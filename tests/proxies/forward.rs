@@ -77,9 +77,11 @@ async fn service() -> Server {
 async fn end(endpoint: &str, transport: TransportConfig) -> TransportError {
     match link(endpoint, transport).closed().await {
         LinkError::Unreachable {
-            attempts: 1,
-            last: DialError::Transport(error),
-        } => error,
+            attempts: 1, last, ..
+        } => match last.error {
+            DialError::Transport(error) => error,
+            other => panic!("{other}"),
+        },
         other => panic!("{other}"),
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::codec::CodecError;
 use crate::mux::{ChannelError, Code};
 use crate::rpc::fault::{Fault, FaultKind};
-use crate::rpc::link::{DialError, LinkError};
+use crate::rpc::link::{LinkError, LinkFailure};
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Error)]
@@ -28,7 +28,7 @@ pub enum CallError {
     /// The call was sent and its answer lost: whether it was run is unknown.
     #[error("the call was sent and its answer lost, whether it was run is unknown: {0}")]
     Unknown(Loss),
-    /// The time for the call was up; the service has been told.
+    /// The time for the call was up while there was a connection; the service has been told.
     #[error("the time for the call was up {}", if *sent {
         "before it was answered, whether it was run is unknown; `CallOptions::deadline` gives it longer"
     } else {
@@ -46,7 +46,7 @@ pub enum CallError {
     )]
     NoConnection {
         /// What the last attempt to make one failed of, or how the last one ended, if either is known.
-        why: Option<DialError>,
+        why: Option<LinkFailure>,
     },
     /// The time for the call was up before it was sent: there is a connection, and the service did not
     /// say on it that it takes calls. It was not run.
@@ -106,6 +106,15 @@ pub enum Loss {
     /// The link went down for good before the call could be sent again.
     #[error("the link went down: {0}")]
     Link(LinkError),
+    /// The connection was lost, and the time for the call was up before it was sent on another.
+    #[error(
+        "its time was up before it was sent again{}",
+        crate::rpc::link::because(.0.as_ref())
+    )]
+    NotSentAgain(
+        /// What the last attempt to make a connection failed of, or how the last one ended, if there is none.
+        Option<LinkFailure>,
+    ),
     /// The service ended the channel of the calls.
     #[error("the service ended the channel of the calls")]
     Finished,

@@ -22,6 +22,16 @@ pub(super) struct Planned {
     pub(super) at: Instant,
 }
 
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Lost,
+    /// And another one to the same target would end so again.
+    ForGood,
+    /// It takes nothing new.
+    Retired,
+}
+
 /// Plans attempts: the very first at once, each other after a pause that is drawn evenly from nothing
 /// to a longest one, which doubles.
 #[derive(Debug)]
@@ -60,7 +70,7 @@ impl Backoff {
     }
 
     /// The attempt failed; a target that failed for good is not tried again before a connection to
-    /// another one was stable. None when no attempt is left.
+    /// another one was stable, or the pauses are at their longest. None when no attempt is left.
     pub(super) fn failed(
         &mut self,
         now: Instant,
@@ -78,8 +88,8 @@ impl Backoff {
         Some(self.plan(now + pause))
     }
 
-    /// The connection was lost, after which the same target comes first, if it was stable.
-    pub(super) fn lost(&mut self, now: Instant, fraction: f64, for_good: bool) -> Option<Planned> {
+    /// The connection is of no more use. If it was stable and is lost, the same target comes first.
+    pub(super) fn ended(&mut self, now: Instant, fraction: f64, ending: Ending) -> Option<Planned> {
         let up_since = self.up_since.take().unwrap_or(now);
         let was_stable = now.saturating_duration_since(up_since) >= self.policy.stable_after;
         if was_stable {
@@ -87,8 +97,8 @@ impl Backoff {
             self.pauses = 0;
             self.hopeful.fill(true);
         }
-        if for_good || !was_stable {
-            return self.failed(now, fraction, for_good);
+        if ending != Ending::Lost || !was_stable {
+            return self.failed(now, fraction, ending == Ending::ForGood);
         }
         let pause = self.pause(fraction);
         Some(self.plan(now + pause))
@@ -105,15 +115,24 @@ impl Backoff {
 
     /// The next one in turn that is worth an attempt, the present one after all others.
     fn next_target(&self) -> Option<usize> {
+        if !self.hopeful.contains(&true) {
+            return None;
+        }
         let later = self.target.saturating_add(1)..self.hopeful.len();
         let mut in_turn = later.chain(0..=self.target);
-        in_turn.find(|target| self.hopeful.get(*target) == Some(&true))
+        let all = self.longest_pause() >= self.policy.cap;
+        in_turn.find(|target| all || self.hopeful.get(*target) == Some(&true))
     }
 
     fn pause(&mut self, fraction: f64) -> Duration {
-        let doubled = 1_u32.checked_shl(self.pauses).unwrap_or(u32::MAX);
+        let longest = self.longest_pause();
         self.pauses = self.pauses.saturating_add(1);
+        longest.mul_f64(fraction)
+    }
+
+    fn longest_pause(&self) -> Duration {
+        let doubled = 1_u32.checked_shl(self.pauses).unwrap_or(u32::MAX);
         let longest = self.policy.base.saturating_mul(doubled);
-        longest.min(self.policy.cap).mul_f64(fraction)
+        longest.min(self.policy.cap)
     }
 }

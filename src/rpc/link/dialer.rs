@@ -37,6 +37,12 @@ pub trait Dialer: MaybeSend + MaybeSync + 'static {
         1
     }
 
+    /// What the states, errors and logs of the link call one of its targets, which are counted from 0: nothing secret.
+    fn name(&self, target: usize) -> Option<String> {
+        let _ = target;
+        None
+    }
+
     /// Makes a connection whose driver runs.
     ///
     /// What it takes too long for is dropped: see [`attempt_timeout`](super::LinkConfig::attempt_timeout).
@@ -104,6 +110,13 @@ impl Endpoints {
 impl Dialer for Endpoints {
     fn targets(&self) -> usize {
         self.in_turn.len()
+    }
+
+    /// Without the query, where those write tokens who cannot set a header.
+    fn name(&self, target: usize) -> Option<String> {
+        let mut name = self.in_turn.get(target)?.to_string();
+        name.truncate(name.find('?').unwrap_or(name.len()));
+        Some(name)
     }
 
     async fn dial(&self, attempt: Attempt) -> Result<Connection, DialError> {

@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,14 +25,24 @@ pub enum LinkError {
         /// How often it was tried since the last connection that was stable.
         attempts: u32,
         /// What went wrong with the last attempt.
-        last: DialError,
+        last: LinkFailure,
     },
     /// The runtime dropped its task, or a dialer panicked: make a new link.
     #[error("the task of the link was dropped or panicked; make a new link")]
     Abandoned,
 }
 
-/// Why an attempt to make a connection failed, or why a connection was lost.
+/// An attempt to make a connection that failed, or a connection that is of no more use: where, and why.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LinkFailure {
+    /// The [name](super::Dialer::name) of what was dialled: of an endpoint, its text without the query.
+    pub target: Option<Arc<str>>,
+    /// What went wrong.
+    pub error: DialError,
+}
+
+/// Why an attempt to make a connection failed, or why a connection is of no more use.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum DialError {
@@ -49,6 +60,11 @@ pub enum DialError {
         /// The limit that passed.
         after: Duration,
     },
+    /// The connection takes no more channels, and those that are open may go on.
+    #[error(
+        "the connection takes no more channels: one of the ends drains it, as when it is shut down, or its channel numbers are used up"
+    )]
+    Retired,
     /// What a [`Dialer`](super::Dialer) of the program's own says.
     #[error(transparent)]
     Other(Arc<dyn Error + Send + Sync>),
@@ -67,10 +83,30 @@ impl DialError {
         match self {
             Self::Transport(error) => is_transport_fatal(error),
             Self::Connection(error) => is_connection_fatal(error),
-            Self::TimedOut { .. } | Self::Other(_) => false,
+            Self::TimedOut { .. } | Self::Retired | Self::Other(_) => false,
         }
     }
 }
+
+impl From<DialError> for LinkFailure {
+    fn from(error: DialError) -> Self {
+        let target = None;
+        Self { target, error }
+    }
+}
+
+/// Many errors name the endpoint themselves.
+impl fmt::Display for LinkFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.error.to_string();
+        if let Some(target) = self.target.as_ref().filter(|name| !text.contains(&***name)) {
+            write!(formatter, "{target}: ")?;
+        }
+        formatter.write_str(&text)
+    }
+}
+
+impl Error for LinkFailure {}
 
 fn is_transport_fatal(error: &TransportError) -> bool {
     match error {
@@ -107,6 +143,6 @@ fn is_connection_fatal(error: &ConnectionError) -> bool {
 }
 
 /// The words about it at the end of a message.
-pub(in crate::rpc) fn because(why: Option<&DialError>) -> String {
+pub(in crate::rpc) fn because(why: Option<&LinkFailure>) -> String {
     why.map(|why| format!(": {why}")).unwrap_or_default()
 }

@@ -20,7 +20,7 @@ pub use self::config::LinkConfig;
 use self::dialer::Endpoints;
 pub use self::dialer::{Attempt, Dialer};
 pub(super) use self::error::because;
-pub use self::error::{DialError, LinkError};
+pub use self::error::{DialError, LinkError, LinkFailure};
 pub use self::events::LinkEvent;
 use self::events::Observers;
 use self::state::Watched;
@@ -87,10 +87,12 @@ impl Link {
     }
 
     /// A link to one of several endpoints, of any kinds. After an attempt that failed, the next endpoint
-    /// is tried, the first one after the last; after a connection that was stable, its own again.
+    /// is tried, the first one after the last; after a connection that was stable, its own again, unless the peer
+    /// drained it.
     ///
     /// One that failed in a way that [no other attempt mends](DialError::is_fatal) is left out until a
-    /// connection was stable; when none is left, the link is down.
+    /// connection was stable, or the pauses between attempts are at their [longest](LinkConfig::backoff_cap); when all
+    /// failed so, each the last time it was tried, the link is down.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
 
-use super::error::{DialError, LinkError, because};
+use super::error::{LinkError, LinkFailure};
 use crate::mux::Connection;
 use crate::runtime::Instant;
 
@@ -15,8 +15,10 @@ pub enum LinkState {
     Connecting {
         /// Which attempt this is since the last connection that was stable, from 1.
         attempt: u32,
-        /// Why it has none, as in [`Waiting`](Self::Waiting).
-        why: Option<DialError>,
+        /// The [name](super::Dialer::name) of what it dials.
+        target: Option<Arc<str>>,
+        /// Why it has none, as in [`Waiting`](Self::Waiting); the very first time nothing.
+        why: Option<LinkFailure>,
     },
     /// It has a connection.
     Up {
@@ -31,9 +33,10 @@ pub enum LinkState {
         attempt: u32,
         /// When.
         until: Instant,
-        /// Why it has no connection: what the last attempt failed of, or how the last connection ended;
-        /// none if that one only takes no more channels, as when the peer drains it.
-        why: Option<DialError>,
+        /// The [name](super::Dialer::name) of what is dialled then.
+        target: Option<Arc<str>>,
+        /// Why it has no connection: what the last attempt failed of, or how the last connection ended.
+        why: Option<LinkFailure>,
     },
     /// It is down for good.
     Down(LinkError),
@@ -43,6 +46,7 @@ impl LinkState {
     /// What every link that dials does first.
     pub(in crate::rpc) const CONNECTING: Self = Self::Connecting {
         attempt: 1,
+        target: None,
         why: None,
     };
 }
@@ -50,19 +54,34 @@ impl LinkState {
 /// For logs and for people: what it does, and why it is not up.
 impl fmt::Display for LinkState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self {
-            Self::Connecting { attempt, why } => {
-                write!(formatter, "connecting, attempt {attempt}")?;
-                why
+        let (doing, attempt, target, why) = match self {
+            Self::Connecting {
+                attempt,
+                target,
+                why,
+            } => ("connecting", attempt, target, why),
+            Self::Waiting {
+                attempt,
+                target,
+                why,
+                ..
+            } => ("waiting to connect", attempt, target, why),
+            Self::Up { epoch, connection } => {
+                write!(formatter, "up, connection {epoch}")?;
+                let peer = connection.info().peer.as_ref();
+                return peer.map_or(Ok(()), |peer| write!(formatter, ", to {peer}"));
             }
-            Self::Waiting { attempt, why, .. } => {
-                write!(formatter, "waiting before attempt {attempt}")?;
-                why
-            }
-            Self::Up { epoch, .. } => return write!(formatter, "up, connection {epoch}"),
             Self::Down(error) => return write!(formatter, "down: {error}"),
         };
-        formatter.write_str(&because(why.as_ref()))
+        formatter.write_str(doing)?;
+        if let Some(target) = target {
+            write!(formatter, " to {target}")?;
+        }
+        write!(formatter, ", attempt {attempt}")?;
+        match why {
+            Some(why) => write!(formatter, "; before that: {why}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use event_listener::Event;
 use futures_util::future::{Either, select};
 
-use super::backoff::{Backoff, Planned};
+use super::backoff::{Backoff, Ending, Planned};
 use super::config::LinkConfig;
 use super::dialer::{Attempt, Dialer};
-use super::error::{DialError, LinkError};
+use super::error::{DialError, LinkError, LinkFailure};
 use super::events::{LinkEvent, Observers};
 use super::state::{LinkState, Watched};
 use crate::mux::{Connection, ConnectionError};
@@ -25,13 +25,12 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    fn dialing(&self, attempt: Attempt, why: Option<DialError>) {
-        let number = attempt.number;
-        let state = LinkState::Connecting {
-            attempt: number,
+    fn dialing(&self, attempt: Attempt, target: Option<Arc<str>>, why: Option<LinkFailure>) {
+        self.watched.set(LinkState::Connecting {
+            attempt: attempt.number,
+            target,
             why,
-        };
-        self.watched.set(state);
+        });
         self.observers.tell(&LinkEvent::Dialing(attempt));
     }
 
@@ -53,11 +52,12 @@ impl Publisher {
         self.observers.tell(&event);
     }
 
-    fn waiting(&self, planned: Planned, why: Option<DialError>) {
+    fn waiting(&self, planned: Planned, target: Option<Arc<str>>, why: Option<LinkFailure>) {
         let Planned { attempt, at } = planned;
         self.watched.set(LinkState::Waiting {
             attempt: attempt.number,
             until: at,
+            target,
             why,
         });
         self.observers.tell(&LinkEvent::Waiting(attempt, at));
@@ -166,35 +166,34 @@ impl<D: Dialer> Redial<D> {
         let mut why = None;
         let mut epoch = 0_u64;
         loop {
-            self.pause(planned, why.as_ref()).await;
-            let next = match self.dial(planned.attempt, why).await {
+            let attempt = planned.attempt;
+            let target: Option<Arc<str>> = self.dialer.name(attempt.target).map(Arc::from);
+            self.pause(planned, target.as_ref(), why.as_ref()).await;
+            self.publisher.dialing(attempt, target.clone(), why);
+            let next = match self.dial(attempt).await {
                 Ok(connection) => {
                     epoch = epoch.saturating_add(1);
-                    self.hold(epoch, connection, &mut backoff).await
+                    self.hold(epoch, connection, target, &mut backoff).await
                 }
-                Err(error) => self.plan_after(planned.attempt, error, &mut backoff),
+                Err(error) => self.plan_after(attempt, LinkFailure { target, error }, &mut backoff),
             };
-            match next {
-                Ok(next) => (planned, why) = next,
+            (planned, why) = match next {
+                Ok((planned, why)) => (planned, Some(why)),
                 Err(error) => return error,
-            }
+            };
         }
     }
 
-    async fn pause(&self, planned: Planned, why: Option<&DialError>) {
+    async fn pause(&self, planned: Planned, target: Option<&Arc<str>>, why: Option<&LinkFailure>) {
         if planned.at > self.runtime.now() {
-            self.publisher.waiting(planned, why.cloned());
+            self.publisher
+                .waiting(planned, target.cloned(), why.cloned());
             self.runtime.sleep_until(planned.at).await;
         }
     }
 
     /// Makes one attempt: a connection counts when the peer has introduced itself.
-    async fn dial(
-        &self,
-        attempt: Attempt,
-        why: Option<DialError>,
-    ) -> Result<Connection, DialError> {
-        self.publisher.dialing(attempt, why);
+    async fn dial(&self, attempt: Attempt) -> Result<Connection, DialError> {
         let after = self.config.attempt_timeout;
         let dialling = async {
             let connection = self.dialer.dial(attempt).await?;
@@ -202,26 +201,27 @@ impl<D: Dialer> Redial<D> {
             Ok(connection)
         };
         let dialled = timeout(&*self.runtime, after, dialling).await;
-        let dialled = dialled.unwrap_or(Err(DialError::TimedOut { after }));
-        if let Err(error) = &dialled {
-            tracing::debug!(number = attempt.number, %error, "a link could not connect");
-            self.publisher.failed(attempt, error);
-        }
-        dialled
+        dialled.unwrap_or(Err(DialError::TimedOut { after }))
     }
 
     fn plan_after(
         &self,
         attempt: Attempt,
-        error: DialError,
+        why: LinkFailure,
         backoff: &mut Backoff,
-    ) -> Result<(Planned, Option<DialError>), LinkError> {
-        let (now, is_fatal) = (self.runtime.now(), self.dialer.is_fatal(&error));
+    ) -> Result<(Planned, LinkFailure), LinkError> {
+        self.publisher.failed(attempt, &why.error);
+        let (now, is_fatal) = (self.runtime.now(), self.dialer.is_fatal(&why.error));
+        if is_fatal {
+            tracing::warn!(%why, "a link cannot connect until someone changes something");
+        } else {
+            tracing::debug!(number = attempt.number, %why, "a link could not connect");
+        }
         match backoff.failed(now, (self.fraction)(), is_fatal) {
-            Some(next) => Ok((next, Some(error))),
+            Some(next) => Ok((next, why)),
             None => Err(LinkError::Unreachable {
                 attempts: attempt.number,
-                last: error,
+                last: why,
             }),
         }
     }
@@ -231,15 +231,23 @@ impl<D: Dialer> Redial<D> {
         &self,
         epoch: u64,
         connection: Connection,
+        target: Option<Arc<str>>,
         backoff: &mut Backoff,
-    ) -> Result<(Planned, Option<DialError>), LinkError> {
+    ) -> Result<(Planned, LinkFailure), LinkError> {
         backoff.connected(self.runtime.now());
+        tracing::info!(epoch, to = target.as_deref(), "a link is up");
         self.publisher.up(epoch, connection.clone());
         let end = connection.spent().await;
         self.publisher.lost(epoch, end.as_ref());
-        let why = end.map(DialError::from);
-        let is_fatal = why.as_ref().is_some_and(|why| self.dialer.is_fatal(why));
-        match backoff.lost(self.runtime.now(), (self.fraction)(), is_fatal) {
+        let error = end.map_or(DialError::Retired, DialError::from);
+        let ending = match &error {
+            DialError::Retired => Ending::Retired,
+            error if self.dialer.is_fatal(error) => Ending::ForGood,
+            _ => Ending::Lost,
+        };
+        let why = LinkFailure { target, error };
+        tracing::info!(epoch, %why, "a link has to connect again");
+        match backoff.ended(self.runtime.now(), (self.fraction)(), ending) {
             Some(next) => {
                 self.retire(connection);
                 Ok((next, why))

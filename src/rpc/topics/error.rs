@@ -8,7 +8,7 @@ use super::event::EndReason;
 use crate::codec::CodecError;
 use crate::mux::Code;
 use crate::rpc::fault::Fault;
-use crate::rpc::link::{DialError, LinkError};
+use crate::rpc::link::{LinkError, LinkFailure};
 
 /// Why there is no subscription.
 #[derive(Debug, Clone, Error)]
@@ -34,7 +34,7 @@ pub enum SubscribeError {
         /// The deadline of the subscription.
         within: Duration,
         /// What the last attempt to make one failed of, or how the last one ended, if either is known.
-        why: Option<DialError>,
+        why: Option<LinkFailure>,
     },
     /// The client has as many subscriptions on the wire as it may: drop some, or raise
     /// [`ClientConfig::subscriptions`](super::super::ClientConfig::subscriptions).

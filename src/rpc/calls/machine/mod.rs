@@ -24,7 +24,7 @@ pub(super) use self::writing::Outgoing;
 use super::error::{CallError, Loss};
 use super::options::Delivery;
 use crate::mux::Code;
-use crate::rpc::link::{DialError, LinkError};
+use crate::rpc::link::{LinkError, LinkFailure};
 use crate::runtime::Instant;
 
 /// What became of a call: the encoding of the answer, or why there is none.
@@ -64,7 +64,7 @@ struct Call<W> {
 #[derive(Debug)]
 enum Phase {
     /// There is no connection for what is new, because of this if it is known.
-    Away(Option<DialError>),
+    Away(Option<LinkFailure>),
     /// There is one, on which the service has not welcomed the client.
     Connected(Option<ChannelNumber>),
     /// What is new goes over that channel.
@@ -283,7 +283,7 @@ impl<W> Machine<W> {
     }
 
     /// There is no connection for what is new.
-    pub(super) fn away(&mut self, why: Option<DialError>) {
+    pub(super) fn away(&mut self, why: Option<LinkFailure>) {
         self.phase = Phase::Away(why);
     }
 
@@ -303,7 +303,7 @@ impl<W> Machine<W> {
         }
         let is_late = |call: &Call<W>| call.state != State::Done && call.deadline <= now;
         for id in self.ids_of(is_late) {
-            self.step(id, Event::DeadlinePassed(self.late()));
+            self.step(id, self.deadline_passed());
         }
         let next_permit = self.permits.time(now, &mut self.told);
         let open = self.calls.values().filter(|call| call.state != State::Done);
@@ -345,6 +345,15 @@ impl<W> Machine<W> {
             Phase::Connected(_) => CallError::NoWelcome,
             _ => CallError::DeadlinePassed { sent: false },
         }
+    }
+
+    fn deadline_passed(&self) -> Event<'static> {
+        let away = match &self.phase {
+            Phase::Away(why) => why.clone(),
+            _ => None,
+        };
+        let never_sent = self.late();
+        Event::DeadlinePassed { never_sent, away }
     }
 
     /// The channel that what is new goes over, or will when the service has said its welcome.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::mux::Code;
 use crate::rpc::calls::error::{CallError, Loss};
 use crate::rpc::calls::options::Delivery;
-use crate::rpc::link::LinkError;
+use crate::rpc::link::{LinkError, LinkFailure};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -37,8 +37,12 @@ pub(super) enum Event<'e> {
     ServiceRestarted,
     NotServed(Code, &'e Arc<str>),
     LinkDown(&'e LinkError),
-    /// With what that means for one that was never sent.
-    DeadlinePassed(CallError),
+    DeadlinePassed {
+        /// What that means for one that was never sent.
+        never_sent: CallError,
+        /// Why there is no connection.
+        away: Option<LinkFailure>,
+    },
     Dropped,
 }
 
@@ -62,8 +66,7 @@ impl State {
         match (self, event) {
             (Queued { .. }, Event::Written) => Step::Send,
             (Sent, Event::Answer) => Step::Deliver,
-            (Queued { .. } | Sent, Event::Unsendable(error))
-            | (Queued { was_sent: false }, Event::DeadlinePassed(error)) => Step::Fail(error),
+            (Queued { .. } | Sent, Event::Unsendable(error)) => Step::Fail(error),
 
             (Sent, Event::ChannelLost(_)) if may_repeat => Step::Queue,
             (Sent, Event::ChannelLost(loss)) => Step::Fail(CallError::Unknown(loss.clone())),
@@ -83,10 +86,13 @@ impl State {
                 Step::Fail(CallError::Unknown(Loss::Link(error.clone())))
             }
 
-            (Queued { was_sent: true }, Event::DeadlinePassed(_)) => {
-                Step::Fail(CallError::DeadlinePassed { sent: true })
+            (Queued { was_sent: false }, Event::DeadlinePassed { never_sent, .. }) => {
+                Step::Fail(never_sent)
             }
-            (Sent, Event::DeadlinePassed(_)) => {
+            (Queued { was_sent: true }, Event::DeadlinePassed { away, .. }) => {
+                Step::Fail(CallError::Unknown(Loss::NotSentAgain(away)))
+            }
+            (Sent, Event::DeadlinePassed { .. }) => {
                 Step::CancelAndFail(CallError::DeadlinePassed { sent: true })
             }
             (Queued { .. } | Done, Event::Dropped) => Step::Forget,

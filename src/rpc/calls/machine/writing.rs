@@ -123,7 +123,7 @@ impl<W> Machine<W> {
         let call = self.calls.get_mut(&id)?;
         let left = call.deadline.saturating_duration_since(now);
         if left.is_zero() {
-            self.step(id, Event::DeadlinePassed(self.late()));
+            self.step(id, self.deadline_passed());
             return None;
         }
         let Step::Send = call.state.on(Event::Written, call.delivery) else {

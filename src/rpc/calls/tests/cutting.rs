@@ -2,7 +2,7 @@
 
 use super::world::{Ask, Asking, World};
 use crate::rpc::{
-    CallError, CallLimits, CallOptions, Client, ClientConfig, Delivery, FaultKind, Loss,
+    CallError, CallLimits, CallOptions, Client, ClientConfig, Delivery, DialError, FaultKind, Loss,
 };
 
 const KEY: u128 = 77;
@@ -146,6 +146,24 @@ fn an_idempotent_call_that_is_forgotten_is_not_run_again() {
     };
     assert_eq!(fault.kind(), FaultKind::KeyForgotten);
     assert_eq!(world.log.runs(1), 1);
+}
+
+/// Its time was long enough, had the link stayed.
+#[test]
+fn a_call_that_is_not_sent_again_in_time_says_why_there_was_no_connection() {
+    let mut world = World::new();
+    world.connect();
+    let call = world.ask_with(Ask::Wait(1), with(Delivery::AtLeastOnce));
+    world.advance(1_000);
+    world.cut();
+    world.fail(DialError::other("no route"));
+    world.advance(8_999);
+    assert!(call.output().is_none());
+    world.advance(1);
+    let error = call.output().unwrap().unwrap_err();
+    assert!(!error.is_not_run());
+    let text = "the call was sent and its answer lost, whether it was run is unknown: its time was up before it was sent again: no route";
+    assert_eq!(error.to_string(), text);
 }
 
 #[test]

@@ -283,7 +283,8 @@ impl World {
         self.hand.set(LinkState::Waiting {
             attempt: 2,
             until: self.clock.now(),
-            why: Some(why),
+            target: None,
+            why: Some(why.into()),
         });
         self.settle();
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::rpc::link::backoff::{Backoff, Planned, Policy};
+use crate::rpc::link::backoff::{Backoff, Ending, Planned, Policy};
 use crate::runtime::Instant;
 
 const BASE: Duration = Duration::from_millis(250);
@@ -49,7 +49,9 @@ fn the_first_attempt_is_made_at_once_and_no_other() {
     let mut backoff = Backoff::new(policy(), 1);
     backoff.first(now);
     backoff.connected(now);
-    let after = backoff.lost(now + STABLE, 0.5, false).expect("an attempt");
+    let after = backoff
+        .ended(now + STABLE, 0.5, Ending::Lost)
+        .expect("an attempt");
     assert_eq!(
         after.at,
         now + STABLE + BASE / 2,
@@ -96,7 +98,9 @@ fn only_a_connection_that_was_stable_begins_anew() {
         }
         backoff.connected(now);
         let lost = now + up;
-        let planned = backoff.lost(lost, LONGEST, false).expect("an attempt");
+        let planned = backoff
+            .ended(lost, LONGEST, Ending::Lost)
+            .expect("an attempt");
         assert_eq!(planned.at - lost, pause, "after {up:?}");
         assert_eq!(planned.attempt.number, number);
     }
@@ -125,7 +129,9 @@ fn a_target_that_was_stable_is_tried_first_again_and_another_not() {
         backoff.first(now);
         assert_eq!(targets(&mut backoff, 1), [1]);
         backoff.connected(now);
-        let planned = backoff.lost(now + up, 0.0, false).expect("an attempt");
+        let planned = backoff
+            .ended(now + up, 0.0, Ending::Lost)
+            .expect("an attempt");
         assert_eq!(planned.attempt.target, target, "after {up:?}");
     }
 }
@@ -137,11 +143,46 @@ fn a_target_that_failed_for_good_is_left_out() {
     backoff.first(now);
     let second = backoff.failed(now, 0.0, true).expect("an attempt");
     assert_eq!(second.attempt.target, 1);
-    assert_eq!(targets(&mut backoff, 4), [2, 1, 2, 1]);
+    assert_eq!(targets(&mut backoff, 2), [2, 1]);
     let third = backoff.failed(now, 0.0, true).expect("an attempt");
     assert_eq!(third.attempt.target, 2);
     assert_eq!(targets(&mut backoff, 2), [2, 2]);
     assert_eq!(backoff.failed(now, 0.0, true), None, "none is left");
+}
+
+/// Whoever changed something need not wait for the others to be there, and it is not dialled in between.
+#[test]
+fn a_target_that_was_left_out_is_tried_in_turn_when_the_pauses_are_at_their_longest() {
+    let now = Instant::now();
+    let mut backoff = Backoff::new(policy(), 2);
+    backoff.first(now);
+    let mut planned = backoff.failed(now, LONGEST, true).expect("an attempt");
+    let mut dialled = Vec::new();
+    while dialled.len() < 10 {
+        let (attempt, pause) = (planned.attempt, planned.at - now);
+        assert!(attempt.target == 1 || pause == CAP, "{pause:?}");
+        dialled.push(attempt.target);
+        let next = backoff.failed(now, LONGEST, attempt.target == 0);
+        planned = next.expect("an attempt");
+    }
+    assert_eq!(dialled, [1, 1, 1, 1, 1, 1, 0, 1, 0, 1]);
+    assert_eq!(planned.attempt.target, 0);
+    assert!(backoff.failed(now, LONGEST, true).is_some());
+    assert_eq!(backoff.failed(now, LONGEST, true), None, "now both");
+}
+
+#[test]
+fn a_target_that_takes_nothing_new_is_tried_last() {
+    let now = Instant::now();
+    for (targets, next) in [(1, 0), (3, 1)] {
+        let mut backoff = Backoff::new(patient(1), targets);
+        backoff.first(now);
+        backoff.connected(now);
+        let planned = backoff.ended(now + STABLE, LONGEST, Ending::Retired);
+        let planned = planned.expect("an attempt");
+        assert_eq!((planned.attempt.target, planned.attempt.number), (next, 1));
+        assert_eq!(planned.at, now + STABLE + BASE);
+    }
 }
 
 #[test]
@@ -151,7 +192,7 @@ fn all_targets_are_worth_an_attempt_again_after_a_stable_connection() {
     backoff.first(now);
     backoff.failed(now, 0.0, true);
     backoff.connected(now);
-    backoff.lost(now + STABLE, 0.0, false);
+    backoff.ended(now + STABLE, 0.0, Ending::Lost);
     assert_eq!(targets(&mut backoff, 2), [0, 1]);
 }
 
@@ -162,7 +203,7 @@ fn a_connection_that_is_lost_for_good_ends_it_however_long_it_was_up() {
         let mut backoff = Backoff::new(policy(), 1);
         backoff.first(now);
         backoff.connected(now);
-        assert_eq!(backoff.lost(now + up, 0.0, true), None);
+        assert_eq!(backoff.ended(now + up, 0.0, Ending::ForGood), None);
     }
 }
 
@@ -173,14 +214,14 @@ fn it_gives_up_after_so_many_attempts_without_a_stable_connection() {
     backoff.first(now);
     assert!(backoff.failed(now, 0.0, false).is_some());
     backoff.connected(now);
-    assert!(backoff.lost(now + STABLE / 2, 0.0, false).is_some());
+    assert!(backoff.ended(now + STABLE / 2, 0.0, Ending::Lost).is_some());
     assert_eq!(backoff.failed(now, 0.0, false), None);
 
     let mut backoff = Backoff::new(patient(1), 1);
     for _ in 0..5 {
         backoff.first(now);
         backoff.connected(now);
-        assert!(backoff.lost(now + STABLE, 0.0, false).is_some());
+        assert!(backoff.ended(now + STABLE, 0.0, Ending::Lost).is_some());
     }
 }
 
@@ -192,7 +233,7 @@ fn dials_in_a_minute(dice: &mut Dice) -> usize {
     while planned.at < start + Duration::from_mins(1) {
         dials += 1;
         backoff.connected(planned.at);
-        let next = backoff.lost(planned.at, dice.roll(), false);
+        let next = backoff.ended(planned.at, dice.roll(), Ending::Lost);
         planned = next.expect("an attempt");
     }
     dials
@@ -227,7 +268,7 @@ fn storm(outage: Duration) -> Storm {
         backoff.first(start);
         backoff.connected(start);
         let lost = start + STABLE;
-        let mut next: Option<Planned> = backoff.lost(lost, dice.roll(), false);
+        let mut next: Option<Planned> = backoff.ended(lost, dice.roll(), Ending::Lost);
         let returned = loop {
             let planned = next.expect("an attempt");
             let after = planned.at - lost;

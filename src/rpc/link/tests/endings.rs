@@ -29,7 +29,7 @@ fn what_trying_again_does_not_mend_is_tried_once_and_told_to_all() {
         panic!("{:?}", link.state());
     };
     assert!(matches!(
-        last,
+        last.error,
         DialError::Connection(ConnectionError::Version { min: 9, .. })
     ));
     let late = world.run(link.connection()).expect("at once").unwrap_err();

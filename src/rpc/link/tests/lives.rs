@@ -2,9 +2,12 @@ use std::pin::pin;
 
 use super::{Fate, World, fatal, millis, passing, poll, seconds, up};
 use crate::Router;
-use crate::mux::{ChannelError, Code, RawChannel};
-use crate::rpc::link::{DialError, Link, LinkConfig, LinkState};
+use crate::mux::{ChannelError, Code, Config, RawChannel};
+use crate::rpc::link::Dialer as _;
+use crate::rpc::link::dialer::Endpoints;
+use crate::rpc::link::{DialError, Link, LinkConfig, LinkFailure, LinkState};
 use crate::runtime::Runtime as _;
+use crate::transport::TransportConfig;
 
 #[test]
 fn it_is_made_without_waiting_and_is_up_without_a_pause() {
@@ -30,6 +33,7 @@ fn a_connection_that_is_lost_is_made_again_after_a_pause() {
         attempt: 1,
         until,
         why: Some(why),
+        ..
     } = link.state()
     else {
         panic!("{:?}", link.state());
@@ -48,9 +52,9 @@ fn its_state_says_why_it_is_not_up() {
     let link = world.link();
     let says = |expected: &str| assert_eq!(link.state().to_string(), expected);
     world.settle();
-    says("waiting before attempt 2: no route");
+    says("waiting to connect to place 0, attempt 2; before that: place 0: no route");
     world.pass(millis(125));
-    says("connecting, attempt 2: no route");
+    says("connecting to place 0, attempt 2; before that: place 0: no route");
     world.pass(seconds(11));
     says("up, connection 1");
     world.next([Fate::Fails(fatal())]);
@@ -59,6 +63,31 @@ fn its_state_says_why_it_is_not_up() {
     world.pass(seconds(1));
     let text = link.state().to_string();
     assert!(text.starts_with("down: attempt "), "{text}");
+}
+
+#[test]
+fn a_failure_names_the_endpoint_once_and_no_query() {
+    let endpoints = [
+        "wss://one.example/wire?token=secret",
+        "tcp://two.example:9000",
+    ];
+    let endpoints = Endpoints::new(endpoints, Config::default(), TransportConfig::default());
+    let endpoints = endpoints.expect("endpoints");
+    let names = [0, 1, 2].map(|target| endpoints.name(target));
+    let [Some(one), Some(two), None] = names else {
+        panic!("{names:?}");
+    };
+    assert_eq!(
+        [&*one, &*two],
+        ["wss://one.example/wire", "tcp://two.example:9000"]
+    );
+    let failure = |target: &str, text: &str| {
+        let (target, error) = (Some(target.into()), DialError::other(text));
+        LinkFailure { target, error }.to_string()
+    };
+    assert_eq!(failure(&one, "gone"), "wss://one.example/wire: gone");
+    let refused = "cannot connect to tcp://two.example:9000: refused";
+    assert_eq!(failure(&two, refused), refused);
 }
 
 #[test]
@@ -119,6 +148,10 @@ fn targets_are_tried_in_turn() {
 #[test]
 fn a_draining_peer_is_replaced_while_what_is_open_finishes() {
     let world = World::new();
+    world
+        .peer
+        .targets
+        .store(2, std::sync::atomic::Ordering::SeqCst);
     let link = world.link();
     world.pass(seconds(10));
     let (_, old) = up(&link).expect("a connection");
@@ -131,8 +164,13 @@ fn a_draining_peer_is_replaced_while_what_is_open_finishes() {
     world.clock.spawn(Box::pin(async move {
         there.drain(seconds(60)).await.unwrap();
     }));
+    world.settle();
+    let text = link.state().to_string();
+    let expected = "waiting to connect to place 1, attempt 1; before that: place 0: the connection takes no more channels";
+    assert!(text.starts_with(expected), "{text}");
     world.pass(millis(125));
     assert_eq!(up(&link).expect("another connection").0, 2);
+    assert_eq!(world.targets(), [0, 1]);
 
     world
         .run(channel.send("still here".into()))
@@ -264,6 +302,6 @@ fn it_gives_up_after_as_many_attempts_as_it_may_make() {
     let error = world.run(link.connection()).expect("an end").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "attempt 3 to make a connection failed, and no other is made: out of order"
+        "attempt 3 to make a connection failed, and no other is made: place 0: out of order"
     );
 }

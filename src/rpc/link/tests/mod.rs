@@ -183,6 +183,10 @@ impl Dialer for Dial {
         self.0.targets.load(Ordering::SeqCst)
     }
 
+    fn name(&self, target: usize) -> Option<String> {
+        Some(format!("place {target}"))
+    }
+
     async fn dial(&self, attempt: Attempt) -> Result<Connection, DialError> {
         match self.0.fate_of(attempt) {
             Fate::Up => Ok(self.0.connect(|stream| stream).0),

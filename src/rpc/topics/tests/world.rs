@@ -145,6 +145,7 @@ impl World {
         self.hand.set(LinkState::Waiting {
             attempt: 1,
             until: self.clock.now(),
+            target: None,
             why: None,
         });
         self.clock.run_until_stalled();
