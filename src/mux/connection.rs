@@ -388,6 +388,11 @@ impl IncomingChannel {
         self.channel
     }
 
+    /// What is logged about its connection is logged in there.
+    pub(super) fn span(&self) -> &tracing::Span {
+        &self.shared.span
+    }
+
     /// The connection that the channel is part of.
     pub fn connection(&self) -> Connection {
         self.shared.add_handle();

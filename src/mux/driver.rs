@@ -51,9 +51,8 @@ impl Driver {
     pub fn spawn(self) {
         let runtime = self.shared.runtime.clone();
         runtime.spawn(Box::pin(async move {
-            if let Err(error) = self.await {
-                tracing::debug!(%error, "connection failed");
-            }
+            // It has logged why.
+            let _ = self.await;
         }));
     }
 }
@@ -63,6 +62,7 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let shared = &self.shared;
+        let _entered = shared.span.enter();
         shared.driver.register(context.waker());
         let waker = Waker::from(Arc::clone(&shared.driver));
         let mut engine = shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,11 +76,10 @@ impl Future for Driver {
         }
         drop(engine);
         shared.finish();
-        let outcome = shared.with_driver(|state| state.machine.outcome().cloned());
-        Poll::Ready(match outcome {
-            Some(error) if !error.is_clean() => Err(error),
+        Poll::Ready(shared.with_driver(|state| match state.machine.outcome() {
+            Some(error) if !error.is_clean() => Err(error.clone()),
             _ => Ok(()),
-        })
+        }))
     }
 }
 

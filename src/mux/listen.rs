@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tracing::field::display;
 
 use super::config::Config;
 use super::connection::Connection;
 use super::role::Role;
 use super::router::Router;
 use super::serving::{Serving, serve_until};
-use crate::runtime::MaybeSend;
 use crate::transport::{self, Endpoint, Established, TransportConfig, TransportError};
 
 /// Connects to an endpoint such as `tcp://localhost:9000`, `ws://localhost:9000/wire`,
@@ -89,7 +89,8 @@ pub struct Listener {
 }
 
 /// What a handshake comes to.
-type Handshaken = Result<Established, TransportError>;
+/// Why there is none is logged.
+type Handshaken = Result<Established, ()>;
 #[cfg(not(target_family = "wasm"))]
 type Handshake = Pin<Box<dyn Future<Output = Handshaken> + Send>>;
 #[cfg(target_family = "wasm")]
@@ -147,9 +148,8 @@ impl Listener {
             let connection = self.accept().await?;
             let router = router.clone();
             runtime.spawn(Box::pin(async move {
-                if let Err(error) = router.serve(&connection).await {
-                    tracing::debug!(%error, "a connection failed");
-                }
+                // Why it ended, the connection has logged.
+                let _ = router.serve(&connection).await;
             }));
         }
     }
@@ -227,11 +227,11 @@ impl Listener {
     pub async fn accept(&mut self) -> Result<Connection, TransportError> {
         loop {
             match next(&mut self.listeners, &mut self.handshakes).await {
-                Next::Incoming(incoming) => self.handshakes.push(boxed(incoming?.handshake())),
+                Next::Incoming(incoming) => self.handshakes.push(handshake(incoming?)),
                 Next::Established(Ok(established)) => {
                     return Ok(start(established, Role::Acceptor, self.config.clone()));
                 }
-                Next::Established(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+                Next::Established(Err(())) => {}
             }
         }
     }
@@ -263,8 +263,14 @@ async fn next(
     .await
 }
 
-fn boxed(handshake: impl Future<Output = Handshaken> + MaybeSend + 'static) -> Handshake {
-    Box::pin(handshake)
+fn handshake(incoming: transport::Incoming) -> Handshake {
+    Box::pin(async move {
+        let peer = incoming.info().peer.clone();
+        incoming.handshake().await.map_err(|error| {
+            let peer = peer.as_ref().map(display);
+            tracing::debug!(peer, %error, "a handshake failed");
+        })
+    })
 }
 
 fn start(established: Established, role: Role, config: Config) -> Connection {

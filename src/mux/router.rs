@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
 
 use super::code::Code;
 use super::connection::{Connection, IncomingChannel};
@@ -128,6 +129,16 @@ impl Router {
 
     /// Hands one channel to its handler, answers the handler's task; none if the channel was refused.
     pub fn handle(&self, channel: IncomingChannel) -> Option<Task> {
+        let span = channel.span().clone();
+        let task = span.in_scope(|| self.handle_within(channel))?;
+        Some(if span.is_disabled() {
+            task
+        } else {
+            Box::pin(task.instrument(span))
+        })
+    }
+
+    fn handle_within(&self, channel: IncomingChannel) -> Option<Task> {
         let Some(handler) = self.find(channel.protocol()) else {
             let reason = format!("no protocol {:?} here", channel.protocol());
             tracing::debug!(reason, "a channel is refused");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use event_listener::Event;
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 
 use super::connection::Connection;
 use super::router::Router;
@@ -24,10 +24,8 @@ pub(super) async fn serve_until(
         stopped.await;
         connection.drain(time).await
     });
-    let (Either::Left((end, _)) | Either::Right((end, _))) = select(serving, draining).await;
-    if let Err(error) = end {
-        tracing::debug!(%error, "a connection failed");
-    }
+    // Why it ended, the connection has logged.
+    select(serving, draining).await;
     // Serving ends with the connection: what is said last may still be on its way then.
     connection.closed().await;
 }

@@ -7,6 +7,8 @@ use std::task::{Context, Waker};
 use bytes::BytesMut;
 use event_listener::Event;
 use futures_util::task::AtomicWaker;
+use tracing::Span;
+use tracing::field::{Empty, display};
 
 use super::driver::Engine;
 use super::machine::{Machine, Wake};
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     /// The driver has nothing left to do: the transport is closed.
     finished: AtomicBool,
     pub(crate) info: ConnectionInfo,
+    /// What is logged about the connection is logged in there.
+    pub(crate) span: Span,
     pub(crate) runtime: SharedRuntime,
     pub(crate) events: Events,
     /// For large messages.
@@ -100,6 +104,11 @@ impl Shared {
         info: ConnectionInfo,
         runtime: SharedRuntime,
     ) -> Arc<Self> {
+        // Of the highest level, so that it is there whenever something is logged.
+        let span = tracing::error_span!("connection", peer = Empty);
+        if let Some(peer) = &info.peer {
+            span.record("peer", display(peer.without_query()));
+        }
         Arc::new(Self {
             buffers: machine.buffers().clone(),
             state: Mutex::new(State {
@@ -113,6 +122,7 @@ impl Shared {
             driver: Arc::default(),
             finished: AtomicBool::new(false),
             info,
+            span,
             runtime,
             events: Events::default(),
             places: Arc::default(),
@@ -185,7 +195,12 @@ impl Shared {
     }
 
     pub(super) fn finish(&self) {
-        self.finished.store(true, Ordering::Release);
+        if !self.finished.swap(true, Ordering::AcqRel) {
+            let outcome = self.lock().machine.outcome().cloned();
+            let why = outcome.as_ref().map(display);
+            self.span
+                .in_scope(|| tracing::debug!(why, "a connection ended"));
+        }
         self.events.ended.notify(usize::MAX);
     }
 

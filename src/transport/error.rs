@@ -23,7 +23,7 @@ pub enum TransportError {
     },
 
     /// This program, as it was built or where it was called, cannot use the endpoint.
-    #[error("cannot use {endpoint}: {reason}")]
+    #[error("cannot use {endpoint}: {reason}", endpoint = .endpoint.without_query())]
     Unsupported {
         /// The endpoint asked for.
         endpoint: Endpoint,
@@ -32,7 +32,7 @@ pub enum TransportError {
     },
 
     /// The host's name has no address.
-    #[error("cannot find an address for {endpoint}: {cause}; check the name and the resolver")]
+    #[error("cannot find an address for {endpoint}: {cause}; check the name and the resolver", endpoint = .endpoint.without_query())]
     Resolve {
         /// The endpoint whose host was looked up.
         endpoint: Endpoint,
@@ -41,7 +41,7 @@ pub enum TransportError {
     },
 
     /// Nobody could be reached at the endpoint.
-    #[error("cannot connect to {endpoint}: {cause}; check that a listener runs there")]
+    #[error("cannot connect to {endpoint}: {cause}; check that a listener runs there", endpoint = .endpoint.without_query())]
     Connect {
         /// The endpoint dialled.
         endpoint: Endpoint,
@@ -61,7 +61,8 @@ pub enum TransportError {
 
     /// The endpoint did not answer in time.
     #[error(
-        "no answer from {endpoint} within {after:?}; check the network, or raise connect_timeout"
+        "no answer from {endpoint} within {after:?}; check the network, or raise connect_timeout",
+        endpoint = .endpoint.without_query()
     )]
     ConnectTimeout {
         /// The endpoint dialled.
@@ -92,7 +93,8 @@ pub enum TransportError {
     #[error(
         "the proxy {proxy} did not connect to {endpoint}: HTTP status {status}{}; {}",
         quoted(text),
-        proxy_advice(*status)
+        proxy_advice(*status),
+        endpoint = .endpoint.without_query()
     )]
     ProxyRefused {
         /// Its URL, without user and password.
@@ -106,7 +108,7 @@ pub enum TransportError {
     },
 
     /// The endpoint cannot be listened on.
-    #[error("cannot listen on {endpoint}: {cause}")]
+    #[error("cannot listen on {endpoint}: {cause}", endpoint = .endpoint.without_query())]
     Bind {
         /// The endpoint asked for.
         endpoint: Endpoint,
@@ -116,7 +118,8 @@ pub enum TransportError {
 
     /// Another listener, which is alive, has the endpoint.
     #[error(
-        "cannot listen on {endpoint}: another listener has it; stop that one or choose another endpoint"
+        "cannot listen on {endpoint}: another listener has it; stop that one or choose another endpoint",
+        endpoint = .endpoint.without_query()
     )]
     InUse {
         /// The endpoint asked for.
@@ -124,7 +127,7 @@ pub enum TransportError {
     },
 
     /// The listener is broken for good.
-    #[error("the listener on {endpoint} is broken: {cause}; bind a new one")]
+    #[error("the listener on {endpoint} is broken: {cause}; bind a new one", endpoint = .endpoint.without_query())]
     Accept {
         /// Where it listens.
         endpoint: Endpoint,

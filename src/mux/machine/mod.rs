@@ -337,7 +337,6 @@ impl Machine {
         if self.outcome.is_some() {
             return;
         }
-        tracing::debug!(%error, "connection over");
         let goodbye = error.goodbye();
         self.phase = Phase::Closing;
         self.control.go_away = goodbye

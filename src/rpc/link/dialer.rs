@@ -112,11 +112,8 @@ impl Dialer for Endpoints {
         self.in_turn.len()
     }
 
-    /// Without the query, where those write tokens who cannot set a header.
     fn name(&self, target: usize) -> Option<String> {
-        let mut name = self.in_turn.get(target)?.to_string();
-        name.truncate(name.find('?').unwrap_or(name.len()));
-        Some(name)
+        Some(self.in_turn.get(target)?.without_query().to_string())
     }
 
     async fn dial(&self, attempt: Attempt) -> Result<Connection, DialError> {

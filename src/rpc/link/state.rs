@@ -69,7 +69,9 @@ impl fmt::Display for LinkState {
             Self::Up { epoch, connection } => {
                 write!(formatter, "up, connection {epoch}")?;
                 let peer = connection.info().peer.as_ref();
-                return peer.map_or(Ok(()), |peer| write!(formatter, ", to {peer}"));
+                return peer.map_or(Ok(()), |peer| {
+                    write!(formatter, ", to {}", peer.without_query())
+                });
             }
             Self::Down(error) => return write!(formatter, "down: {error}"),
         };

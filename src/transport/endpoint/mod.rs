@@ -91,6 +91,16 @@ impl Endpoint {
             _ => None,
         }
     }
+
+    /// The endpoint for logs and errors: without the query of a `ws://` or `wss://`, where those write tokens who
+    /// cannot set a header.
+    #[must_use]
+    pub fn without_query(&self) -> Self {
+        Self {
+            path: self.path().to_owned(),
+            ..self.clone()
+        }
+    }
 }
 
 #[cfg_attr(

@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
     }
 
     fn end_incoming(&mut self, close: WsClose) {
-        tracing::debug!(code = close.code, "peer closes");
+        tracing::trace!(code = close.code, "peer closes");
         self.observers.tell(|| WsEvent::Close(close.clone()));
         let answer = WsClose::new(close.code, "");
         self.stop(Incoming::Ended(close), Some(answer));
@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
 
     fn fail_incoming(&mut self, failure: Failure) {
         let error = failure.to_io();
-        tracing::debug!(%error, "websocket failed");
+        tracing::trace!(%error, "websocket failed");
         self.observers.tell(|| WsEvent::Error(Arc::new(error)));
         let told = failure.code.map(|code| WsClose::new(code.into(), ""));
         self.stop(Incoming::Failed(failure), told);
