@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Endpoint;
+use super::refusal_text::quoted;
 
 /// Why a stream could not be made, from either end.
 ///
@@ -292,14 +293,6 @@ pub enum CertificateProblem {
     /// Something else.
     #[error("{0}; the peer must get a better one")]
     Invalid(String),
-}
-
-fn quoted(text: &str) -> String {
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(" and said {text:?}")
-    }
 }
 
 /// What to do about an HTTP status in place of a WebSocket (RFC 9110, section 15).

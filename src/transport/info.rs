@@ -52,7 +52,7 @@ pub struct ConnectionInfo {
 }
 
 /// What a TLS handshake told about the peer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
     /// The peer's certificates in DER, its own first, verified as this end's settings demand; empty if
@@ -62,4 +62,18 @@ pub struct TlsInfo {
     pub alpn: Option<Vec<u8>>,
     /// The host's name that the client asked for; only the server learns it.
     pub server_name: Option<String>,
+}
+
+/// Of the certificates only how long each is.
+impl fmt::Debug for TlsInfo {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lengths: Vec<_> = self.peer_certificates.iter().map(Vec::len).collect();
+        let alpn = self.alpn.as_deref().map(String::from_utf8_lossy);
+        formatter
+            .debug_struct("TlsInfo")
+            .field("lengths_of_peer_certificates", &lengths)
+            .field("alpn", &alpn)
+            .field("server_name", &self.server_name)
+            .finish()
+    }
 }

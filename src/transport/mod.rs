@@ -60,6 +60,7 @@ mod pending;
 mod proxy;
 #[cfg(any(feature = "tls", feature = "websocket"))]
 mod read_ahead;
+mod refusal_text;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod sockets;
 mod stream;

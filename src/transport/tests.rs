@@ -324,3 +324,38 @@ mod with_sockets {
         });
     }
 }
+
+#[cfg(all(feature = "tls", feature = "websocket"))]
+#[test]
+fn what_is_known_of_a_connection_can_be_logged_without_its_secrets() {
+    let headers = [("authorization", "Bearer secret"), ("cookie", "secret=1")];
+    let headers = headers.map(|(name, value)| {
+        let name: http::HeaderName = name.parse().unwrap();
+        (name, value.parse().unwrap())
+    });
+    let info = ConnectionInfo {
+        peer: Some("wss://example.org/wire?token=secret".parse().unwrap()),
+        tls: Some(TlsInfo {
+            peer_certificates: vec![vec![7; 1000]],
+            alpn: Some(b"http/1.1".to_vec()),
+            server_name: None,
+        }),
+        websocket: Some(WsInfo {
+            path: "/wire".to_owned(),
+            query: Some("token=secret".to_owned()),
+            headers: headers.into_iter().collect(),
+            subprotocol: None,
+        }),
+        ..ConnectionInfo::default()
+    };
+    let text = format!("{info:?}");
+    for shown in [
+        "wss://example.org/wire",
+        "authorization",
+        "[1000]",
+        "http/1.1",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    assert!(!text.contains("secret") && text.len() < 400, "{text}");
+}

@@ -31,7 +31,7 @@ mod tests;
 /// assert_eq!(endpoint.to_string(), "ws://example.org/wire");
 /// # Ok::<(), sessionwire::transport::TransportError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     scheme: Scheme,
     /// The host without brackets; empty without a network.
@@ -166,6 +166,14 @@ impl FromStr for Endpoint {
             problem,
             example,
         })
+    }
+}
+
+/// Its text [without the query](Endpoint::without_query).
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.without_query().to_string();
+        formatter.debug_tuple("Endpoint").field(&text).finish()
     }
 }
 

@@ -89,7 +89,7 @@ fn a_refusal_says_why_and_what_to_do() {
     assert_eq!(
         refused,
         "the proxy http://proxy:3128 did not connect to wss://example.org/wire: HTTP status 403 and said \
-         \"no  way\"; its rules forbid that host or port; many let only port 443 through"
+         \"no way\"; its rules forbid that host or port; many let only port 443 through"
     );
     for (status, advice) in [
         (407, "it wants other credentials"),

@@ -1,5 +1,6 @@
 //! What is spoken before the frames: HTTP, as little of it as a WebSocket needs (RFC 6455, section 4).
 
+use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::AsyncWriteExt;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 pub use self::client::WsClient;
 pub use self::origin::OriginPolicy;
@@ -32,7 +33,7 @@ mod tests;
 const PROTOCOL: &str = "websocket";
 
 /// What a WebSocket handshake told about the other end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WsInfo {
     /// The path that the client asked for, as it was sent: nothing in it is decoded.
@@ -43,6 +44,19 @@ pub struct WsInfo {
     pub headers: HeaderMap,
     /// The subprotocol that both speak, if they agreed on one.
     pub subprotocol: Option<String>,
+}
+
+/// Neither the query nor what the headers say: both may hold tokens.
+impl fmt::Debug for WsInfo {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().map(HeaderName::as_str).collect();
+        formatter
+            .debug_struct("WsInfo")
+            .field("path", &self.path)
+            .field("names_of_headers", &names)
+            .field("subprotocol", &self.subprotocol)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
