@@ -1,11 +1,14 @@
 //! How the topics of a process are read.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sessionwire::rpc::{Backplane as _, Feed, FeedLimits, RedisConfig};
 
-use super::Topics;
 use super::server::{Redis, free_port};
-use crate::support::proxy::{Fault, Proxy};
+use super::{Topics, process_over, publish_at_last, subscribing};
+use crate::stage::{client, read_to};
+use crate::support::proxy::{Direction, Fault, Proxy};
 use crate::support::watched;
 
 /// Waits until a feed has so many items of its origin.
@@ -52,6 +55,40 @@ async fn all_mirrors_of_a_topic_over_one_backplane_get_its_items() {
 }
 
 /// Of each topic comes one item at once, of all 1,024: the busy one would need as many answers as it has items.
+/// Subscribers are not told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_falls_silent_is_told_to_who_asks_for_health() {
+    watched(async {
+        let port = free_port();
+        let Some(redis) = Redis::start_with(&["--port", &port.to_string()]) else {
+            return;
+        };
+        let proxy = Proxy::before(&format!("tcp://127.0.0.1:{port}"));
+        let config = RedisConfig::default().answer_timeout(Duration::from_secs(1));
+        let backplane = redis.connect(proxy.endpoint(), config).await;
+        let backplane = backplane.expect("a connection");
+        let (endpoint, topics) = process_over(backplane.clone()).await;
+        let client = client(&endpoint);
+        let mut subscription = subscribing(&client).await;
+        assert!(backplane.health().is_ok());
+        proxy.set(Fault::Blackhole(Direction::ToClient));
+        let error = loop {
+            match backplane.health() {
+                Ok(()) => tokio::task::yield_now().await,
+                Err(error) => break error,
+            }
+        };
+        assert!(!error.is_fatal(), "{error}");
+        proxy.set(Fault::Pass);
+        while backplane.health().is_err() {
+            tokio::task::yield_now().await;
+        }
+        publish_at_last(&topics, 9).await;
+        read_to(&mut subscription, &mut 9, 9).await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_topic_among_many_quiet_ones_needs_few_answers() {
     const ITEMS: u64 = 1600;

@@ -97,6 +97,8 @@ struct Shared {
     server: Arc<Server>,
     asks: Arc<Asks>,
     following: Mutex<Following<Mirror>>,
+    /// Why topics that are followed get nothing.
+    away: Mutex<Option<BackplaneError>>,
     /// The key of the hash that says which origins hold.
     origins: Bytes,
 }
@@ -140,9 +142,23 @@ impl RedisBackplane {
                 server,
                 asks,
                 following: Mutex::default(),
+                away: Mutex::default(),
                 origins,
             }),
         })
+    }
+
+    /// Whether what is published reaches the topics that this process follows: for its health check.
+    ///
+    /// While it does not, subscribers get nothing and are told nothing. What is published meanwhile comes when the
+    /// server is back, or a gap in its place. The log says both: a warning, and that it is over. A server that falls
+    /// silent is noticed within [`answer_timeout`](RedisConfig::answer_timeout) and a second.
+    ///
+    /// # Errors
+    ///
+    /// What the last attempt to read failed of. None if no topic is followed.
+    pub fn health(&self) -> Result<(), BackplaneError> {
+        self.shared.away().clone().map_or(Ok(()), Err)
     }
 }
 
@@ -185,6 +201,10 @@ impl Shared {
     fn keys<'keys>(&'keys self, stream: &'keys [u8]) -> Keys<'keys> {
         let origins = &self.origins;
         Keys { stream, origins }
+    }
+
+    fn away(&self) -> MutexGuard<'_, Option<BackplaneError>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn following(&self) -> MutexGuard<'_, Following<Mirror>> {

@@ -71,6 +71,22 @@ impl Shared {
         Ok(())
     }
 
+    /// Topics get nothing until it is read again.
+    fn failed(&self, error: &BackplaneError) {
+        let before = self.away().replace(error.clone());
+        if before.is_none_or(|before| error.is_fatal() && !before.is_fatal()) {
+            tracing::warn!(%error, "reading from the backplane failed: subscribers get nothing until it is back");
+        } else {
+            tracing::debug!(%error, "reading from the backplane failed again");
+        }
+    }
+
+    fn succeeded(&self) {
+        if self.away().take().is_some() {
+            tracing::info!("the backplane is back");
+        }
+    }
+
     /// The time when that pause, which begins now, is over.
     fn after(&self, pause: Duration) -> Instant {
         let now = self.server.runtime.now();
@@ -82,14 +98,14 @@ impl Shared {
 async fn run(shared: Weak<Shared>) {
     while let Some(shared) = shared.upgrade() {
         let pause = match read(&shared).await {
-            Ok(()) => return,
-            Err(error) if error.is_fatal() => {
-                tracing::warn!(%error, "reading from the backplane failed");
-                LONG_PAUSE
+            Ok(()) => {
+                shared.away().take();
+                return;
             }
             Err(error) => {
-                tracing::debug!(%error, "reading from the backplane failed");
-                PAUSE
+                let is_fatal = error.is_fatal();
+                shared.failed(&error);
+                if is_fatal { LONG_PAUSE } else { PAUSE }
             }
         };
         shared.following().disconnected();
@@ -115,6 +131,7 @@ async fn read(shared: &Shared) -> Result<(), BackplaneError> {
 async fn read_over(shared: &Shared, connection: &Connection) -> Result<(), BackplaneError> {
     while !shared.following().is_over(Mirror::is_wanted) {
         go_on(shared, connection).await?;
+        shared.succeeded();
         let places = shared.following().places();
         if places.is_empty() {
             // All are refused.
