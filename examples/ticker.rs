@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_std::task;
 use sessionwire::rpc::{
     Caller, Client, Event, Fault, FaultKind, Feed, Interface, Link, LinkConfig, LinkState,
-    LinkWatch, Never, Service, Topics,
+    LinkWatch, Never, Service, SubscribeOptions, Topics,
 };
 use sessionwire::transport::TransportConfig;
 use sessionwire::{Config, Listener, Router};
@@ -147,7 +147,9 @@ async fn watch_one(
     client: Client<Prices>,
     goods: &str,
 ) -> Result<(), sessionwire::rpc::SubscribeError> {
-    let mut prices = client.subscribe(&goods.to_owned()).await?;
+    // However long it takes until a server is there.
+    let options = SubscribeOptions::default().deadline(Duration::MAX);
+    let mut prices = client.subscribe_with(&goods.to_owned(), options).await?;
     while let Some(event) = prices.recv().await {
         match event {
             Event::Item { value, .. } => {

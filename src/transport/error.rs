@@ -82,7 +82,7 @@ pub enum TransportError {
     },
 
     /// The proxy that this end dials through cannot be reached, or does not speak as one.
-    #[error("the proxy {proxy} is of no use: {cause}")]
+    #[error("the proxy {proxy} cannot be used: {cause}")]
     Proxy {
         /// Its URL, without user and password.
         proxy: String,
@@ -138,7 +138,7 @@ pub enum TransportError {
 
     /// The peer did not finish the handshake in time.
     #[error(
-        "the peer did not finish the {protocol} handshake within {after:?}; it is slow or hostile"
+        "the peer did not finish the {protocol} handshake within {after:?}; it is slow or hostile, or waits because it does not speak {protocol}"
     )]
     HandshakeTimeout {
         /// Which handshake.

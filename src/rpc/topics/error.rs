@@ -27,7 +27,7 @@ pub enum SubscribeError {
     DeadlinePassed(Duration),
     /// There was no connection in time: trying again is safe.
     #[error(
-        "no answer to the subscription within {within:?}: there is no connection{}",
+        "no answer to the subscription within {within:?}, `SubscribeOptions::deadline` gives it longer: there is no connection{}",
         crate::rpc::link::because(why.as_ref())
     )]
     NoConnection {

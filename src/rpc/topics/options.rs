@@ -108,6 +108,9 @@ impl SubscribeOptions {
     }
 
     /// How long to wait for the service's answer, a connection included. Default 10 s.
+    ///
+    /// [`Duration::MAX`] is for who is to wait for a service that is not there yet, however long. Once it has begun, a
+    /// subscription waits so anyhow.
     #[must_use]
     pub fn deadline(mut self, time: Duration) -> Self {
         self.deadline = time;

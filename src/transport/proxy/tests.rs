@@ -123,7 +123,7 @@ fn what_does_not_speak_as_a_proxy_is_told() {
     ] {
         let told = fails(answer);
         assert!(
-            told.starts_with("the proxy http://proxy:3128 is of no use: "),
+            told.starts_with("the proxy http://proxy:3128 cannot be used: "),
             "{told}"
         );
         assert!(told.contains(problem), "{answer:?}: {told}");

@@ -13,7 +13,7 @@ use crate::transport::TransportError;
 pub enum BackplaneError {
     /// Its address cannot be used. The error does not repeat it, as there may be a password in it.
     #[error(
-        "the address of the backplane cannot be used: {problem}; write it like redis://user:password@host:6379/0, or rediss:// for TLS, with what is special in user and password percent-encoded"
+        "the address of the backplane cannot be used: {problem}; write it like redis://user:password@host:6379/0, rediss:// for TLS or redis+unix:///path?db=0 for a socket, with what is special in user and password percent-encoded"
     )]
     InvalidAddress {
         /// What is wrong with it.
