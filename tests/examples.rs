@@ -2,6 +2,9 @@
 #![cfg(all(feature = "async-std", feature = "websocket"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[cfg(all(unix, feature = "redis", feature = "tokio"))]
+mod support;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -336,10 +339,35 @@ fn a_ticker_survives_the_kill_of_its_server() {
     }
 }
 
+#[cfg(all(unix, feature = "redis", feature = "tokio"))]
+#[test]
+fn a_shop_of_two_processes_goes_on_when_one_of_them_ends() {
+    let Some(redis) = support::redis::Redis::start() else {
+        return;
+    };
+    let address = redis.url("db=0");
+    redis.until_it_listens();
+    let serves = ["serve", &address, "ws://127.0.0.1:0/orders"];
+    let [(mut first, one), (_second, other)] = [(), ()].map(|()| serve("orders", &serves));
+    let mut watch = start("orders", &["watch", &one, &other]);
+    assert_eq!(watch.line(), "watching");
+    let place = |goods| run("orders", &["place", goods, "2", &one, &other]);
+    assert_eq!(place("bread"), "order 1 is placed\n");
+    assert_eq!(watch.line(), "order 1: 2 bread");
+
+    let process = first.process.0.id().to_string();
+    let interrupted = Command::new("kill").args(["-INT", &process]).status();
+    assert!(interrupted.unwrap().success());
+    assert_eq!(first.line(), "ended");
+    assert!(first.process.0.wait().unwrap().success());
+    assert_eq!(place("coffee"), "order 2 is placed\n");
+    assert_eq!(watch.line(), "order 2: 2 coffee");
+}
+
 /// An example that runs until the test is over.
 struct Running {
     output: BufReader<ChildStdout>,
-    _process: Process,
+    process: Process,
 }
 
 /// Killed when it is dropped.
@@ -418,7 +446,7 @@ fn start(example: &str, arguments: &[&str]) -> Running {
     let output = process.0.stdout.take().expect("its output is piped");
     Running {
         output: BufReader::new(output),
-        _process: process,
+        process,
     }
 }
 

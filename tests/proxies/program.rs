@@ -1,5 +1,3 @@
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -7,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+
+use crate::support::installed::installed;
 
 /// A proxy that runs in a folder of its own.
 pub(crate) struct Program {
@@ -99,21 +99,6 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn installed(program: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    // Where servers are, which are not for everybody.
-    let folders = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]);
-    let found = folders
-        .map(|folder| folder.join(program))
-        .find(|file| file.exists());
-    if found.is_none() {
-        let required = std::env::var_os("SESSIONWIRE_CLIENTS").is_some_and(|set| set == "required");
-        assert!(!required, "there is no {program}");
-        eprintln!("skipped, as there is no {program}; see .ci/install-clients");
-    }
-    found
 }
 
 /// An address that nobody listens on, on a host of this machine that no other test uses.

@@ -22,7 +22,11 @@ use futures::future::{Either, select};
 use futures_timer::Delay;
 use sessionwire::mux::{Connection, RawChannel};
 
+#[cfg(unix)]
+pub(crate) mod installed;
 pub(crate) mod proxy;
+#[cfg(all(unix, feature = "redis", feature = "tokio"))]
+pub(crate) mod redis;
 pub(crate) mod stage;
 pub(crate) mod transports;
 pub(crate) mod wire;

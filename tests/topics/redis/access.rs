@@ -10,9 +10,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 
-use super::server::{Redis, free_port};
 use super::{process_over, publish, subscribing};
 use crate::stage::{client, read_to};
+use crate::support::redis::{Redis, free_port};
 use crate::support::watched;
 
 const PASSWORD: &str = "correct-horse";

@@ -9,7 +9,6 @@ mod others;
 mod publishing;
 mod reading;
 mod restarts;
-mod server;
 
 use sessionwire::Router;
 use sessionwire::rpc::{
@@ -18,9 +17,9 @@ use sessionwire::rpc::{
     Subscription,
 };
 
-use self::server::Redis;
 use crate::stage::{Numbers, client, read_to, reset};
 use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
 use crate::support::watched;
 
 type Topics = SharedTopics<Numbers, RedisBackplane>;

@@ -2,10 +2,10 @@
 
 use sessionwire::rpc::{BackplaneError, Event, PublishError, RedisConfig};
 
-use super::server::{Redis, free_port};
 use super::{process, process_over, publish, restarted, subscribing};
 use crate::stage::{client, read_to};
 use crate::support::proxy::Proxy;
+use crate::support::redis::{Redis, free_port};
 use crate::support::watched;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,10 +9,10 @@ use sessionwire::rpc::{
     SubscribeOptions,
 };
 
-use super::server::{Redis, free_port};
 use super::{Topics, process, process_over, subscribing};
 use crate::stage::{client, read_to, reset};
 use crate::support::proxy::{Counts, Direction, Fault, Proxy};
+use crate::support::redis::{Redis, free_port};
 use crate::support::watched;
 
 /// More items than any test publishes.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use sessionwire::rpc::{Backplane as _, Feed, FeedLimits, RedisConfig};
 
-use super::server::{Redis, free_port};
 use super::{Topics, process_over, publish_at_last, subscribing};
 use crate::stage::{client, read_to};
 use crate::support::proxy::{Direction, Fault, Proxy};
+use crate::support::redis::{Redis, free_port};
 use crate::support::watched;
 
 /// Waits until a feed has so many items of its origin.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use sessionwire::rpc::{Cursor, Event, GapReason, RedisConfig, SubscribeOptions, Subscription};
 
-use super::server::{Redis, free_port};
 use super::{Topics, process, process_over, publish, publish_at_last, restarted, subscribing};
 use crate::stage::{Numbers, client, read_to};
 use crate::support::proxy::{Fault, Proxy};
+use crate::support::redis::{Redis, free_port};
 use crate::support::watched;
 
 /// The stream of topic 1.

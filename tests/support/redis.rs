@@ -1,14 +1,17 @@
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+//! A Redis server that a test has for itself.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use sessionwire::rpc::{BackplaneError, RedisBackplane, RedisConfig};
 use sessionwire::transport::TransportError;
 use tempfile::TempDir;
+
+use super::installed::installed;
 
 /// A Redis server that listens on a socket in a folder of its own.
 pub(crate) struct Redis {
@@ -25,14 +28,7 @@ impl Redis {
 
     /// With these settings more.
     pub(crate) fn start_with(settings: &[&str]) -> Option<Self> {
-        let version = Command::new("redis-server").arg("--version").output();
-        if version.is_err() {
-            let required =
-                std::env::var_os("SESSIONWIRE_CLIENTS").is_some_and(|set| set == "required");
-            assert!(!required, "there is no redis-server");
-            eprintln!("skipped, as there is no redis-server; see .ci/install-clients");
-            return None;
-        }
+        installed("redis-server")?;
         let folder = tempfile::tempdir().expect("a folder");
         let settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
         let process = Self::spawn(folder.path(), &settings);
@@ -84,6 +80,12 @@ impl Redis {
     pub(crate) fn restart_with(&mut self, settings: &[&str]) {
         self.settings = settings.iter().map(|&word| word.to_owned()).collect();
         self.restart();
+    }
+
+    pub(crate) fn until_it_listens(&self) {
+        while UnixStream::connect(self.socket()).is_err() {
+            thread::yield_now();
+        }
     }
 
     /// Says a line to it, as a person would, and answers what it answers, without its first sign.
