@@ -2,7 +2,13 @@
 #![cfg(all(feature = "async-std", feature = "websocket"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
-#[cfg(all(unix, feature = "redis", feature = "tokio"))]
+#[cfg(all(
+    unix,
+    feature = "redis",
+    feature = "smol",
+    feature = "tls",
+    feature = "tokio"
+))]
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -339,7 +345,13 @@ fn a_ticker_survives_the_kill_of_its_server() {
     }
 }
 
-#[cfg(all(unix, feature = "redis", feature = "tokio"))]
+#[cfg(all(
+    unix,
+    feature = "redis",
+    feature = "smol",
+    feature = "tls",
+    feature = "tokio"
+))]
 #[test]
 fn a_shop_of_two_processes_goes_on_when_one_of_them_ends() {
     let Some(redis) = support::redis::Redis::start() else {
@@ -367,6 +379,7 @@ fn a_shop_of_two_processes_goes_on_when_one_of_them_ends() {
 /// An example that runs until the test is over.
 struct Running {
     output: BufReader<ChildStdout>,
+    #[allow(dead_code, reason = "it is killed when it is dropped")]
     process: Process,
 }
 

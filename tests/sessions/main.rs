@@ -1,4 +1,12 @@
 //! Sessions: protocols whose order the compiler checks, over connections.
+#![cfg(all(
+    unix,
+    feature = "async-std",
+    feature = "smol",
+    feature = "tls",
+    feature = "tokio",
+    feature = "websocket"
+))]
 
 #[path = "../support/mod.rs"]
 mod support;
