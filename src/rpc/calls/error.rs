@@ -80,7 +80,8 @@ pub enum CallError {
 impl CallError {
     /// Whether the service certainly did not run the call, so that making it again is safe.
     ///
-    /// It speaks of this call alone: of an earlier one with the same key it says nothing.
+    /// Of an earlier one with the same key it says nothing, if that one's outcome is known or the client has forgotten
+    /// it: see [`Delivery::Idempotent`](super::Delivery::Idempotent).
     pub fn is_not_run(&self) -> bool {
         match self {
             Self::NotSent(_)

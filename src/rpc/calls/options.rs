@@ -37,12 +37,24 @@ pub enum Delivery {
     /// has ended: the same call is not run again later either, but a new one with the key is. It runs such a call
     /// to its end or its deadline even when the caller gives it up, so that the key can be answered.
     ///
-    /// **One call, not one for each try:** a call that failed is best not made again with its key, for by then another
-    /// process of the service may answer, which knows nothing of the first; then it is run twice. Give the one call a
-    /// deadline as long as the whole matter may take. A client is one [`Client`](crate::rpc::Client) and its clones:
-    /// another, or the same program started again, has keys of its own. What must survive that needs a number in the
-    /// request that the service keeps with its data.
+    /// **One call, not one for each try:** give the one call a deadline as long as the whole matter may take. If it is
+    /// made again with its key, because nobody knows what came of it, the process that it went to answers from memory,
+    /// and instead of another process that would run it again, the client does:
+    /// [`Unknown`](super::CallError::Unknown), as before. It knows the last 1,024 such keys. But once the service has
+    /// forgotten the key, a new call with it is run.
+    ///
+    /// A client is one [`Client`](crate::rpc::Client) and its clones: another, or the same program started again, has
+    /// keys of its own. What must survive that needs a number in the request that the service keeps with its data.
     Idempotent(u128),
+}
+
+impl Delivery {
+    pub(super) fn key(self) -> Option<u128> {
+        match self {
+            Self::Idempotent(key) => Some(key),
+            Self::AtMostOnce | Self::AtLeastOnce => None,
+        }
+    }
 }
 
 impl Default for CallOptions {

@@ -8,6 +8,7 @@ mod permits;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 mod writing;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ pub(super) use self::channels::ChannelNumber;
 use self::channels::Channels;
 use self::permits::Permits;
 use self::state::{Event, State, Step};
+use self::unsettled::Unsettled;
 pub(super) use self::writing::Outgoing;
 use super::error::{CallError, Loss};
 use super::options::Delivery;
@@ -37,6 +39,7 @@ pub(super) struct Machine<W> {
     channels: Channels,
     permits: Permits<W>,
     calls: FxHashMap<u64, Call<W>>,
+    unsettled: Unsettled,
     /// Not written yet; what was written on a lost channel has the lower ids.
     queued: BTreeSet<u64>,
     last_id: u64,
@@ -52,7 +55,7 @@ struct Call<W> {
     state: State,
     delivery: Delivery,
     deadline: Instant,
-    /// What it was last written on, and which start of the service that went to.
+    /// What it was last written on, and which start of the service that went to, or a call with its key before.
     channel: ChannelNumber,
     boot: Option<u128>,
     /// Kept while it may have to be written.
@@ -84,6 +87,7 @@ impl<W> Machine<W> {
             channels: Channels::default(),
             permits: Permits::new(calls_at_once),
             calls: FxHashMap::default(),
+            unsettled: Unsettled::default(),
             queued: BTreeSet::new(),
             last_id: 0,
             sent_up_to: 0,
@@ -138,12 +142,15 @@ impl<W> Machine<W> {
         }
         let id = self.last_id.saturating_add(1);
         self.last_id = id;
+        let boot = delivery.key().and_then(|key| self.unsettled.boot(key));
         let call = Call {
-            state: State::Queued { was_sent: false },
+            state: State::Queued {
+                was_sent: boot.is_some(),
+            },
             delivery,
             deadline,
             channel: 0,
-            boot: None,
+            boot,
             body,
             outcome: None,
             caller: Some(caller),
@@ -151,6 +158,9 @@ impl<W> Machine<W> {
         self.calls.insert(id, call);
         self.queued.insert(id);
         self.watch(Some(deadline));
+        if boot.is_some_and(|before| self.boot().is_some_and(|boot| boot != before)) {
+            self.step(id, Event::ServiceRestarted);
+        }
         Ok(id)
     }
 
@@ -161,6 +171,9 @@ impl<W> Machine<W> {
             call.caller = Some(caller());
             return None;
         };
+        if let (Ok(_), Some(key)) = (&outcome, call.delivery.key()) {
+            self.unsettled.remove(key);
+        }
         self.calls.remove(&id);
         self.release();
         Some(outcome)
@@ -250,10 +263,8 @@ impl<W> Machine<W> {
             self.step(id, Event::ChannelLost(loss));
         }
         match &self.phase {
-            Phase::Up {
-                channel: present, ..
-            } => {
-                let boot = self.channels.get(*present).and_then(|present| present.boot);
+            Phase::Up { .. } => {
+                let boot = self.boot();
                 for id in self.ids_of(|call| call.channel == channel && call.boot != boot) {
                     self.step(id, Event::ServiceRestarted);
                 }
@@ -365,6 +376,11 @@ impl<W> Machine<W> {
         }
     }
 
+    /// The start of the service that what is new goes to.
+    fn boot(&self) -> Option<u128> {
+        self.channels.get(self.present()?)?.boot
+    }
+
     fn watch(&mut self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline
             && self.earliest.is_none_or(|earliest| deadline < earliest)
@@ -388,6 +404,14 @@ impl<W> Machine<W> {
         let (was, channel) = (call.state, call.channel);
         let step = was.on(event, call.delivery);
         let cancels = matches!(step, Step::CancelAndFail(_) | Step::CancelAndForget);
+        let is_unsettled = match &step {
+            Step::Fail(error) | Step::CancelAndFail(error) => !error.is_not_run(),
+            Step::Forget | Step::CancelAndForget => true,
+            Step::Stay | Step::Send | Step::Deliver | Step::Queue => false,
+        };
+        if let (true, Some(key), Some(boot)) = (is_unsettled, call.delivery.key(), call.boot) {
+            self.unsettled.insert(key, boot);
+        }
         match step {
             Step::Stay | Step::Send | Step::Deliver => return,
             Step::Queue => {

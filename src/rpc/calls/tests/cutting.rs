@@ -1,5 +1,7 @@
 //! Connections that are cut under a call.
 
+use std::time::Duration;
+
 use super::world::{Ask, Asking, World};
 use crate::rpc::{
     CallError, CallLimits, CallOptions, Client, ClientConfig, Delivery, DialError, FaultKind, Loss,
@@ -135,7 +137,7 @@ fn an_idempotent_call_is_not_run_by_another_start_of_the_service() {
 fn an_idempotent_call_that_is_forgotten_is_not_run_again() {
     let mut world = World::new();
     world.connect();
-    let options = with(Delivery::Idempotent(KEY)).deadline(std::time::Duration::from_secs(200));
+    let options = with(Delivery::Idempotent(KEY)).deadline(Duration::from_secs(200));
     let call = world.ask_with(Ask::Wait(1), options);
     world.cut();
     world.log.release();
@@ -164,6 +166,66 @@ fn a_call_that_is_not_sent_again_in_time_says_why_there_was_no_connection() {
     assert!(!error.is_not_run());
     let text = "the call was sent and its answer lost, whether it was run is unknown: its time was up before it was sent again: no route";
     assert_eq!(error.to_string(), text);
+}
+
+/// As with a key of an HTTP API: the caller does not know what came of it, and tries again by hand.
+#[test]
+fn a_key_that_is_used_again_is_never_run_by_another_start_of_the_service() {
+    let keyed = || with(Delivery::Idempotent(KEY)).deadline(Duration::from_secs(1));
+    let gives_up: [fn(&mut World); 3] = [
+        |world| {
+            let call = world.ask_with(Ask::Wait(1), with(Delivery::Idempotent(KEY)));
+            call.drop_future();
+        },
+        |world| world.advance(1_000),
+        |world| {
+            world.cut();
+            world.advance(1_000);
+        },
+    ];
+    for (way, give_up) in gives_up.into_iter().enumerate() {
+        let mut world = World::new();
+        world.connect();
+        let first = world.ask_with(Ask::Wait(1), keyed());
+        give_up(&mut world);
+        world.cut();
+        world.restart_service();
+        for try_ in 0..3 {
+            let early = world.ask_with(Ask::Echo(1), keyed());
+            world.connect();
+            let late = world.ask_with(Ask::Echo(1), keyed());
+            for again in [early, late] {
+                let error = again.output().unwrap().unwrap_err();
+                let is_unknown = matches!(error, CallError::Unknown(Loss::Restarted));
+                assert!(is_unknown && !error.is_not_run(), "{way} {try_}: {error}");
+            }
+            world.cut();
+        }
+        drop(first);
+        assert_eq!(world.log.runs(1), 1, "{way}");
+    }
+}
+
+#[test]
+fn a_key_that_is_used_again_is_answered_by_the_start_that_ran_it_and_is_settled_then() {
+    let mut world = World::new();
+    world.connect();
+    let options = with(Delivery::Idempotent(KEY));
+    let first = world.ask_with(Ask::Wait(1), options);
+    first.drop_future();
+    world.settle();
+    world.log.release();
+    world.settle();
+    world.cut();
+    world.connect();
+    let again = world.ask_with(Ask::Wait(1), options);
+    assert_eq!(again.output().unwrap().unwrap(), 1_u64.to_le_bytes());
+    world.restart_service();
+    world.cut();
+    world.connect();
+    let another = world.ask_with(Ask::Echo(2), options);
+    assert_eq!(another.output().unwrap().unwrap(), 2_u64.to_le_bytes());
+    assert_eq!(world.log.runs(1), 1);
 }
 
 #[test]
