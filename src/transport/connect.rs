@@ -1,7 +1,7 @@
 use std::io;
-#[cfg(feature = "websocket")]
-use std::sync::Arc;
+use std::pin::pin;
 
+use super::deadline::Deadline;
 use super::handshake::{Handshake, Side};
 #[cfg(feature = "websocket")]
 use super::proxy::{self, HttpProxy};
@@ -9,7 +9,7 @@ use super::{
     BoxedStream, ConnectionInfo, Endpoint, Established, Scheme, TransportConfig, TransportError,
     memory,
 };
-use crate::runtime::{self, timeout};
+use crate::runtime;
 
 /// Connects to `endpoint` and does its handshakes.
 ///
@@ -43,14 +43,8 @@ pub async fn connect(
         return super::browser::connect(endpoint, config).await;
     }
     let handshake = Handshake::new(Side::Client, endpoint, config)?;
-    let after = config.connect_timeout;
-    let reached = timeout(&*runtime::current(), after, reach(endpoint, config))
-        .await
-        .ok_or_else(|| TransportError::ConnectTimeout {
-            endpoint: endpoint.clone(),
-            after,
-        })?;
-    let (stream, local) = reached?;
+    let deadline = Deadline::new(runtime::current(), config.connect_timeout);
+    let (stream, local) = reach(endpoint, config, &deadline).await?;
     let info = ConnectionInfo {
         local,
         peer: Some(endpoint.clone()),
@@ -62,9 +56,11 @@ pub async fn connect(
 async fn reach(
     endpoint: &Endpoint,
     config: &TransportConfig,
+    deadline: &Deadline,
 ) -> Result<(BoxedStream, Option<Endpoint>), TransportError> {
     if endpoint.scheme() == Scheme::Memory {
-        let stream = memory::connect(endpoint.path(), config.memory_capacity).await;
+        let connecting = memory::connect(endpoint.path(), config.memory_capacity);
+        let stream = deadline.connect(endpoint, pin!(connecting)).await?;
         let stream = stream.ok_or_else(|| {
             TransportError::unreachable(endpoint, io::ErrorKind::ConnectionRefused.into())
         })?;
@@ -74,9 +70,10 @@ async fn reach(
     if let Some(proxy) = &config.proxy
         && proxy.serves(endpoint)
     {
-        return reach_through(proxy, endpoint, config).await;
+        return reach_through(proxy, endpoint, config, deadline).await;
     }
-    reach_by_socket(endpoint, config).await
+    let reaching = reach_by_socket(endpoint, config);
+    deadline.connect(endpoint, pin!(reaching)).await?
 }
 
 #[cfg(feature = "websocket")]
@@ -84,13 +81,13 @@ async fn reach_through(
     proxy: &HttpProxy,
     endpoint: &Endpoint,
     config: &TransportConfig,
+    deadline: &Deadline,
 ) -> Result<(BoxedStream, Option<Endpoint>), TransportError> {
-    let reached = reach_by_socket(proxy.endpoint(), config).await;
-    let (stream, local) = reached.map_err(|cause| TransportError::Proxy {
-        proxy: proxy.to_string(),
-        cause: Arc::new(cause),
-    })?;
-    let stream = proxy::open(stream, proxy, endpoint, config).await?;
+    let reaching = reach_by_socket(proxy.endpoint(), config);
+    let reached = deadline.connect(proxy.endpoint(), pin!(reaching)).await;
+    let reached = reached.and_then(|reached| reached);
+    let (stream, local) = reached.map_err(|cause| proxy.failed(cause))?;
+    let stream = proxy::open(stream, proxy, endpoint, config, deadline).await?;
     Ok((stream, local))
 }
 

@@ -1,10 +1,10 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::TransportError;
+use super::{Endpoint, TransportError};
 use crate::runtime::{Instant, Runtime, SharedRuntime, timeout};
 
-/// The time that all handshakes of one connection have together.
+/// The time that all steps of one kind have together: those to reach a peer, or the handshakes with it.
 ///
 /// What is to keep it is passed pinned: each `async fn` that a future passes through by value would hold
 /// it twice.
@@ -40,6 +40,19 @@ impl Deadline {
         let kept = self.keep_within(Duration::MAX, handshake).await;
         kept.ok_or(TransportError::HandshakeTimeout {
             protocol,
+            after: self.after,
+        })
+    }
+
+    /// As [`keep`](Self::keep), while the endpoint is reached.
+    pub(super) async fn connect<F: Future>(
+        &self,
+        endpoint: &Endpoint,
+        connecting: Pin<&mut F>,
+    ) -> Result<F::Output, TransportError> {
+        let kept = self.keep_within(Duration::MAX, connecting).await;
+        kept.ok_or_else(|| TransportError::ConnectTimeout {
+            endpoint: endpoint.clone(),
             after: self.after,
         })
     }

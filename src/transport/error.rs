@@ -74,19 +74,20 @@ pub enum TransportError {
 
     /// What was set as a proxy is none, or none that can be used. The text is not shown, as a password may be in it.
     #[error(
-        "the proxy cannot be used: {problem}; write it like http://proxy.example.org:3128, with user:password@ before the host if it asks for them"
+        "the proxy cannot be used: {problem}; write it like http://proxy.example.org:3128, with user:password@ before the host if it asks for them, special characters of these percent-encoded"
     )]
     InvalidProxy {
         /// What is wrong with it.
         problem: &'static str,
     },
 
-    /// The proxy that this end dials through cannot be reached, or does not speak as one.
-    #[error("the proxy {proxy} cannot be used: {cause}")]
+    /// The proxy that this end dials through cannot be reached, does not speak as one, or does not answer in time.
+    #[error("through the proxy {proxy}: {cause}")]
     Proxy {
         /// Its URL, without user and password.
         proxy: String,
-        /// What went wrong between this end and the proxy.
+        /// What went wrong between this end and the proxy. A [`ConnectTimeout`](Self::ConnectTimeout) names whom it is
+        /// that did not answer: the proxy, or the endpoint that the proxy was asked for.
         cause: Arc<Self>,
     },
 
@@ -319,7 +320,9 @@ fn proxy_advice(status: u16) -> &'static str {
     match status {
         407 => "it wants other credentials",
         403 => "its rules forbid that host or port; many let only port 443 through",
-        502..=504 => "it does not reach that host: check the name, and that a listener runs there",
+        404 | 500 | 502..=504 => {
+            "it does not reach that host: check the name, and that a listener runs there"
+        }
         _ => "is it a proxy that connects (CONNECT) for others?",
     }
 }

@@ -78,7 +78,7 @@ impl DialError {
 
     /// Whether someone must change something before another attempt can succeed: an endpoint, header or proxy
     /// that cannot be used, a certificate, a TLS handshake that was refused, an HTTP status of 400 to
-    /// 499 (but 408, 425 and 429), also of a proxy in between, no common version.
+    /// 499 (but 408, 425 and 429), also of a proxy that is dialled through (but 404 too), no common version.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Transport(error) => is_transport_fatal(error),
@@ -119,9 +119,9 @@ fn is_transport_fatal(error: &TransportError) -> bool {
         TransportError::TlsRefused { alert, .. } => {
             !["CloseNotify", "InternalError", "UserCanceled"].contains(&alert.as_str())
         }
-        TransportError::Refused { status, .. } | TransportError::ProxyRefused { status, .. } => {
-            is_status_fatal(*status)
-        }
+        TransportError::Refused { status, .. } => is_status_fatal(*status),
+        // Some proxies say 404 of a host that they cannot look up, as in a network that is down.
+        TransportError::ProxyRefused { status, .. } => *status != 404 && is_status_fatal(*status),
         TransportError::Proxy { cause, .. } => is_transport_fatal(cause),
         _ => false,
     }

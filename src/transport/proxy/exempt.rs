@@ -29,7 +29,7 @@ impl Exempt {
             (Some(address), bits) => Some(Self::Network(address, bits.unwrap_or(u32::MAX))),
             (None, Some(_)) => None,
             (None, None) => {
-                let name = text.trim_start_matches("*.").trim_start_matches('.');
+                let name = text.trim_start_matches("*.").trim_matches('.');
                 (!name.is_empty()).then(|| Self::Name(name.to_ascii_lowercase()))
             }
         }
@@ -40,6 +40,7 @@ impl Exempt {
         match self {
             Self::All => true,
             Self::Name(name) => {
+                let host = host.strip_suffix('.').unwrap_or(host);
                 let above = host.strip_suffix(name.as_str());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use data_encoding::BASE64;
 use http::{HeaderValue, Uri};
@@ -62,6 +63,10 @@ impl HttpProxy {
             Some(_) => return Err(invalid("only http:// proxies are spoken to")),
             None => format!("http://{url}"),
         };
+        // What follows it would be dropped, as no part of the place.
+        if whole.contains('#') {
+            return Err(invalid("it has a #, which in a password is written %23"));
+        }
         let uri: Uri = whole.parse().map_err(|_| invalid("it is no URL"))?;
         let authority = uri.authority().ok_or_else(|| invalid("it has no host"))?;
         if uri.path() != "/" || uri.query().is_some() {
@@ -92,7 +97,7 @@ impl HttpProxy {
 
     /// The proxy that the environment names, if it names one: by `https_proxy`, `HTTPS_PROXY`, `all_proxy` or
     /// `ALL_PROXY`, the first of them that is not empty, as of [`new`](Self::new). `no_proxy` or `NO_PROXY` may list
-    /// what to [exempt](Self::exempt), with commas between.
+    /// what to [exempt](Self::exempt), with commas or blanks between.
     ///
     /// Nothing reads the environment but this.
     ///
@@ -125,8 +130,8 @@ impl HttpProxy {
     /// Dials some hosts without it: a name such as `example.org` and all that end with `.example.org`, an
     /// address, all addresses of a network such as `10.0.0.0/8`, or all hosts, `*`.
     ///
-    /// Names are compared as they are written, without regard to case; a name that is dialled is not looked up to
-    /// compare its addresses.
+    /// Names are compared as they are written, without regard to case and to a dot at the end; a name that is dialled
+    /// is not looked up to compare its addresses. All ports of a host are exempt: there is no way to name one.
     #[must_use]
     pub fn exempt(mut self, hosts: &str) -> Self {
         self.exempt.extend(Exempt::parse(hosts));
@@ -145,7 +150,8 @@ impl HttpProxy {
         };
         let proxy = Self::new(url.trim())?;
         let exempt = first(&EXEMPT_VARIABLES).unwrap_or_default();
-        Ok(Some(exempt.split(',').fold(proxy, Self::exempt)))
+        let exempt = exempt.split(|letter: char| letter == ',' || letter.is_whitespace());
+        Ok(Some(exempt.fold(proxy, Self::exempt)))
     }
 
     /// Whether the endpoint is dialled through it.
@@ -158,6 +164,17 @@ impl HttpProxy {
             .exempt
             .iter()
             .any(|exempt| exempt.covers(host, address))
+    }
+
+    /// What went wrong on the way to it or through it, as an error that names it where it has to do with that.
+    pub(super) fn failed(&self, cause: TransportError) -> TransportError {
+        match cause {
+            TransportError::OutOfFiles { .. } => cause,
+            cause => TransportError::Proxy {
+                proxy: self.to_string(),
+                cause: Arc::new(cause),
+            },
+        }
     }
 
     /// Where it is itself.

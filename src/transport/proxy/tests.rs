@@ -1,8 +1,13 @@
+use std::io;
+use std::sync::Arc;
+
 use futures::executor::block_on;
 use futures::future::join;
 use futures::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::runtime;
+use crate::transport::deadline::Deadline;
 use crate::transport::{BoxedStream, TransportConfig, pipe};
 
 fn endpoint(text: &str) -> Endpoint {
@@ -28,7 +33,9 @@ fn told(
         String::from_utf8(heard).unwrap()
     };
     let to = endpoint("wss://Example.org/wire");
-    block_on(join(open(Box::new(here), proxy, &to, config), asked))
+    let deadline = Deadline::new(runtime::current(), config.connect_timeout);
+    let opening = open(Box::new(here), proxy, &to, config, &deadline);
+    block_on(join(opening, asked))
 }
 
 fn fails(answer: &str) -> String {
@@ -94,6 +101,9 @@ fn a_refusal_says_why_and_what_to_do() {
     for (status, advice) in [
         (407, "it wants other credentials"),
         (503, "it does not reach that host"),
+        (404, "it does not reach that host"),
+        (500, "it does not reach that host"),
+        (501, "is it a proxy that connects"),
         (405, "is it a proxy that connects"),
         (301, "is it a proxy that connects"),
         (101, "is it a proxy that connects"),
@@ -123,7 +133,7 @@ fn what_does_not_speak_as_a_proxy_is_told() {
     ] {
         let told = fails(answer);
         assert!(
-            told.starts_with("the proxy http://proxy:3128 cannot be used: "),
+            told.starts_with("through the proxy http://proxy:3128: "),
             "{told}"
         );
         assert!(told.contains(problem), "{answer:?}: {told}");
@@ -196,6 +206,10 @@ fn what_cannot_be_a_proxy_is_refused_without_showing_it() {
         ("http://ada:secret@proxy:0", "its host or port is none"),
         ("http://ada:secret@proxy/path", "it has a path"),
         ("http://ada:secret@proxy/?query", "it has a path"),
+        ("http://ada:80#secret@proxy:3128", "it has a #"),
+        ("http://proxy:3128#", "it has a #"),
+        ("http://ada:s\u{e9}secret@proxy", "it is no URL"),
+        ("http://ada:secret\r\nX: y@proxy", "it is no URL"),
         ("http://a%FFda:secret@proxy", "no UTF-8"),
         ("http://a%3Ada:secret@proxy", "colon"),
     ] {
@@ -229,11 +243,16 @@ fn the_environment_names_it() {
     assert!(of(&[("https_proxy", "socks5://four:4")]).is_err());
     let set = [
         ("https_proxy", "five:5"),
-        ("NO_PROXY", "localhost, .internal,,10.0.0.0/8"),
+        (
+            "NO_PROXY",
+            "localhost, .internal,,10.0.0.0/8 one.test\ttwo.test",
+        ),
     ];
     let proxy = of(&set).unwrap().unwrap();
     assert!(!proxy.serves(&endpoint("ws://a.internal")));
     assert!(!proxy.serves(&endpoint("tcp://10.2.3.4:5")));
+    assert!(!proxy.serves(&endpoint("tcp://one.test:1")));
+    assert!(!proxy.serves(&endpoint("tcp://two.test:1")));
     assert!(proxy.serves(&endpoint("wss://example.org")));
 }
 
@@ -249,6 +268,8 @@ fn some_hosts_are_exempt() {
         ("example.org", "wss://EXAMPLE.org"),
         ("example.org", "wss://a.b.example.org"),
         (".example.org", "wss://example.org"),
+        ("example.org.", "wss://example.org"),
+        ("example.org", "wss://a.example.org."),
         ("*.example.org", "wss://a.example.org"),
         ("10.0.0.1", "tcp://10.0.0.1:1"),
         ("10.0.0.0/8", "tcp://10.255.0.1:1"),
@@ -277,5 +298,97 @@ fn some_hosts_are_exempt() {
     let proxy = HttpProxy::new("proxy").unwrap();
     for local in ["memory://here", "unix:///run/wire"] {
         assert!(!proxy.serves(&endpoint(local)), "{local} is on no network");
+    }
+}
+
+#[test]
+fn answers_that_announce_another_are_passed_over() {
+    let proxy = HttpProxy::new("proxy:3128").unwrap();
+    let config = TransportConfig::default();
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n";
+    let answer = format!("{interim}HTTP/1.1 200 OK\r\n\r\nfirst words");
+    let (opened, _asked) = told(&proxy, &config, answer.as_bytes());
+    let mut heard = String::new();
+    block_on(opened.unwrap().read_to_string(&mut heard)).unwrap();
+    assert_eq!(heard, "first words");
+    let refused = fails(&format!("{interim}HTTP/1.1 407 Who?\r\n\r\nsay"));
+    assert!(
+        refused.contains("HTTP status 407 and said \"say\""),
+        "{refused}"
+    );
+    let endless = fails(&"HTTP/1.1 102 Processing\r\n\r\n".repeat(1000));
+    assert!(endless.contains("more than 5 interim answers"), "{endless}");
+}
+
+#[cfg(any(feature = "async-std", feature = "smol"))]
+/// What connecting comes to through a proxy that listens, and says that at once and then nothing more.
+fn connected_through(answer: &'static [u8]) -> TransportError {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = HttpProxy::new(&listener.local_addr().unwrap().to_string()).unwrap();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        io::Write::write_all(&mut client, answer).unwrap();
+        io::copy(&mut client, &mut io::sink()).ok();
+    });
+    let config = TransportConfig::default()
+        .proxy(proxy)
+        .connect_timeout(std::time::Duration::from_millis(200));
+    let to = endpoint("wss://example.org/wire");
+    block_on(crate::transport::connect(&to, &config))
+        .err()
+        .unwrap()
+}
+
+#[cfg(any(feature = "async-std", feature = "smol"))]
+#[test]
+fn a_refusal_whose_text_does_not_end_in_time_is_a_refusal_nevertheless() {
+    let error = connected_through(b"HTTP/1.1 407 Who?\r\n\r\nsay");
+    let TransportError::ProxyRefused { status, text, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((*status, &**text), (407, "say"));
+}
+
+#[cfg(any(feature = "async-std", feature = "smol"))]
+#[test]
+fn a_proxy_that_says_nothing_is_named() {
+    let error = connected_through(b"").to_string();
+    assert!(
+        error.starts_with("through the proxy http://127.0.0.1:"),
+        "{error}"
+    );
+    assert!(
+        error.contains("no answer from wss://example.org/wire within 200ms"),
+        "{error}"
+    );
+}
+
+#[test]
+fn it_is_not_blamed_for_what_this_process_lacks() {
+    let proxy = HttpProxy::new("proxy:3128").unwrap();
+    let cause = Arc::new(io::Error::from_raw_os_error(24));
+    let error = proxy.failed(TransportError::OutOfFiles { cause });
+    assert!(
+        matches!(error, TransportError::OutOfFiles { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn it_is_found_however_its_url_is_written() {
+    for (url, place) in [
+        ("HTTP://Proxy.Example.org:3128", "proxy.example.org:3128"),
+        ("proxy", "proxy:80"),
+        ("proxy/", "proxy:80"),
+        ("[::1]:3128", "[::1]:3128"),
+        ("http://[::1]", "[::1]:80"),
+        ("ada@[::1]:3128", "[::1]:3128"),
+        ("http://ada:secret@[::1]/", "[::1]:80"),
+        ("http://ada:%40secret@proxy:1", "proxy:1"),
+        ("http://ada:p@secret@proxy:1", "proxy:1"),
+        ("http://:secret@proxy:1", "proxy:1"),
+    ] {
+        let proxy = HttpProxy::new(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert_eq!(proxy.to_string(), format!("http://{place}"), "{url}");
     }
 }

@@ -6,7 +6,7 @@ use futures_util::AsyncWriteExt;
 
 use super::HttpProxy;
 use super::prefixed::Prefixed;
-use crate::runtime::{self, timeout};
+use crate::transport::deadline::Deadline;
 use crate::transport::farewell::FAREWELL;
 use crate::transport::http1::Response;
 use crate::transport::http1::head::Limits;
@@ -14,33 +14,29 @@ use crate::transport::{BoxedStream, Endpoint, TransportConfig, TransportError};
 
 const PROTOCOL: &str = "HTTP CONNECT";
 
+/// Answers that announce another one, such as 100, which may come before that.
+const INTERIM_ANSWERS: usize = 5;
+
 /// A stream to the endpoint, made of one to the proxy.
 pub(in crate::transport) async fn open(
-    mut stream: BoxedStream,
+    stream: BoxedStream,
     proxy: &HttpProxy,
     endpoint: &Endpoint,
     config: &TransportConfig,
+    deadline: &Deadline,
 ) -> Result<BoxedStream, TransportError> {
-    let unusable = |cause| TransportError::Proxy {
-        proxy: proxy.to_string(),
-        cause: Arc::new(cause),
-    };
     let request = proxy.request(endpoint);
-    ask(&mut stream, &request).await.map_err(unusable)?;
-    let limits = Limits::of(config);
-    let receiving = Response::receive(&mut stream, limits, PROTOCOL).await;
-    let (response, received) = receiving.map_err(unusable)?;
+    let asking = ask(stream, &request, Limits::of(config));
+    let answered = deadline.connect(endpoint, pin!(asking)).await;
+    let answered = answered.and_then(|answered| answered);
+    let (response, mut stream) = answered.map_err(|cause| proxy.failed(cause))?;
     if (200..300).contains(&response.status) {
-        return Ok(if received.is_empty() {
-            stream
-        } else {
-            Box::new(Prefixed::new(received, stream))
-        });
+        return Ok(stream);
     }
-    let mut text = received.to_vec();
+    let mut text = Vec::new();
     // However far it came: the refusal counts, not its text.
     let reading = response.read_text(&mut stream, &mut text);
-    let _came = timeout(&*runtime::current(), FAREWELL, pin!(reading)).await;
+    let _came = deadline.keep_within(FAREWELL, pin!(reading)).await;
     Err(TransportError::ProxyRefused {
         proxy: proxy.to_string(),
         endpoint: Box::new(endpoint.clone()),
@@ -69,11 +65,30 @@ impl HttpProxy {
     }
 }
 
-async fn ask(stream: &mut BoxedStream, request: &[u8]) -> Result<(), TransportError> {
+/// The answer that counts, and the stream behind its head.
+async fn ask(
+    mut stream: BoxedStream,
+    request: &[u8],
+    limits: Limits,
+) -> Result<(Response, BoxedStream), TransportError> {
     let broken = |cause: io::Error| TransportError::HandshakeBroken {
         protocol: PROTOCOL,
         cause: Arc::new(cause),
     };
     stream.write_all(request).await.map_err(broken)?;
-    stream.flush().await.map_err(broken)
+    stream.flush().await.map_err(broken)?;
+    for _ in 0..=INTERIM_ANSWERS {
+        let (response, received) = Response::receive(&mut stream, limits, PROTOCOL).await?;
+        if !received.is_empty() {
+            stream = Box::new(Prefixed::new(received, stream));
+        }
+        let is_interim = (100..200).contains(&response.status) && response.status != 101;
+        if !is_interim {
+            return Ok((response, stream));
+        }
+    }
+    Err(TransportError::HandshakeInvalid {
+        protocol: PROTOCOL,
+        problem: format!("it gives more than {INTERIM_ANSWERS} interim answers"),
+    })
 }

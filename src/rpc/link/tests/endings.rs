@@ -231,7 +231,9 @@ fn an_error_is_fatal_if_someone_must_change_something_first() {
         ConnectionError::Version { min: 9, max: 9 }.into(),
         goodbye(Code::VERSION).into(),
     ];
-    let passing: [DialError; 15] = [
+    let passing: [DialError; 16] = [
+        // What Privoxy says of a name that it cannot look up, as without a network.
+        proxy_refused(404).into(),
         proxy_refused(503).into(),
         to_proxy(hung.clone()).into(),
         hung.into(),
