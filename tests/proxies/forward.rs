@@ -22,6 +22,8 @@ done"#;
 
 struct Squid {
     program: Program,
+    /// What the names of its shared memory begin with: other Squids of this machine, and other users', must not meet it.
+    name: String,
     address: SocketAddr,
 }
 
@@ -29,6 +31,7 @@ impl Squid {
     /// One that lets Ada connect to everything but port 25.
     fn start() -> Option<Self> {
         let address = free_address();
+        let name = format!("wire{}x{}", std::process::id(), address.port());
         let configuration = format!(
             "http_port {address}
              visible_hostname proxy.example.org
@@ -50,8 +53,13 @@ impl Squid {
             ("hosts", &hosts),
             ("doorman", DOORMAN),
         ];
-        let program = Program::start("squid", &["-N", "-f", "squid.conf"], &files, address)?;
-        Some(Self { program, address })
+        let arguments = ["-N", "-n", &name, "-f", "squid.conf"];
+        let program = Program::start("squid", &arguments, &files, address)?;
+        Some(Self {
+            program,
+            name,
+            address,
+        })
     }
 
     fn proxy(&self) -> HttpProxy {
@@ -61,6 +69,15 @@ impl Squid {
 
     fn transport(&self) -> TransportConfig {
         TransportConfig::default().proxy(self.proxy())
+    }
+}
+
+/// A Squid that is killed leaves its shared memory behind.
+impl Drop for Squid {
+    fn drop(&mut self) {
+        for part in ["metadata", "queues", "readers"] {
+            std::fs::remove_file(format!("/dev/shm/{}-cf__{part}.shm", self.name)).ok();
+        }
     }
 }
 
