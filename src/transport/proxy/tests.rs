@@ -333,7 +333,7 @@ fn connected_through(answer: &'static [u8]) -> TransportError {
     let config = TransportConfig::default()
         .proxy(proxy)
         .connect_timeout(std::time::Duration::from_millis(200));
-    let to = endpoint("wss://example.org/wire");
+    let to = endpoint("ws://example.org/wire");
     block_on(crate::transport::connect(&to, &config))
         .err()
         .unwrap()
@@ -358,7 +358,7 @@ fn a_proxy_that_says_nothing_is_named() {
         "{error}"
     );
     assert!(
-        error.contains("no answer from wss://example.org/wire within 200ms"),
+        error.contains("no answer from ws://example.org/wire within 200ms"),
         "{error}"
     );
 }
