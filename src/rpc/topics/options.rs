@@ -62,7 +62,8 @@ impl SubscribeOptions {
     /// The bytes of encoding that they may take together. Default 4 MiB, at least 1 byte, at most 4 GiB
     /// less 1 byte.
     ///
-    /// An item that is larger comes too: it waits alone, or with [`Lag::BackPressure`] as the last one.
+    /// An item that is larger comes too: it waits alone. With [`Lag::BackPressure`], and of what comes no faster than
+    /// it is read, the last one may be larger than what is left.
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         let most = usize::try_from(u32::MAX).unwrap_or(usize::MAX);

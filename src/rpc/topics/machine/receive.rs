@@ -129,6 +129,8 @@ impl Machine {
             return;
         };
         upstream.seen = Some(cursor);
+        // Where credit is counted, it was sent for a byte that was free, whatever its length.
+        let length = upstream.credit.map_or(body.len(), |_| 1);
         let mut cut_off = Vec::new();
         for number in &upstream.subscribers {
             let Some(subscriber) = self.subscribers.get_mut(number) else {
@@ -138,12 +140,12 @@ impl Machine {
                 continue;
             }
             match subscriber.lag {
-                Lag::Disconnect if subscriber.queue.is_full_for(body.len()) => {
+                Lag::Disconnect if subscriber.queue.is_full_for(length) => {
                     subscriber.ended = Some(EndReason::Lagged);
                     cut_off.push(*number);
                     continue;
                 }
-                Lag::DropOldest => subscriber.queue.make_room(body.len()),
+                Lag::DropOldest => subscriber.queue.make_room(length),
                 // Credit sees to it that there is room.
                 Lag::Disconnect | Lag::BackPressure => {}
             }

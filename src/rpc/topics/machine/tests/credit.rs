@@ -193,6 +193,22 @@ fn items_larger_than_the_capacity_come_one_at_a_time() {
     assert_eq!(unpaid, Err(Violation::Credit(1)));
 }
 
+/// The server sends it for the bytes that are left, however few they are.
+#[test]
+fn an_item_larger_than_what_is_left_makes_nobody_lag_who_catches_up() {
+    for lag in [Lag::DropOldest, Lag::Disconnect, Lag::BackPressure] {
+        let mut machine = up();
+        let options = alone().after(Cursor::new(ORIGIN, 10));
+        let number = begin(&mut machine, &options.lag(lag).capacity_bytes(100));
+        assert_eq!(bytes_sent(&mut machine), [100]);
+        machine.receive(accepted_behind(1, 10, 20)).unwrap();
+        for sequence in [11, 12] {
+            machine.receive(item_of(sequence, 60)).unwrap();
+        }
+        assert_eq!(read(&mut machine, number), ["11", "12"], "{lag:?}");
+    }
+}
+
 /// A server may keep a subscription waiting for the whole time that its reader needs for the queue.
 #[test]
 fn what_is_read_while_the_server_is_asked_again_is_granted_when_it_has_answered() {
