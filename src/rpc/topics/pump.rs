@@ -39,7 +39,6 @@ pub(super) async fn run(
             LinkState::Connecting { .. } | LinkState::Waiting { .. } => None,
             LinkState::Down(error) => {
                 shared.with(|machine| machine.link_down(&error));
-                shared.confirmed.notify(usize::MAX);
                 return;
             }
         };
@@ -56,7 +55,7 @@ pub(super) async fn run(
             Either::Left(((), _)) => None,
             Either::Right((changed, _)) => Some(changed.factor_first().0),
         };
-        lose(&shared);
+        shared.with(Machine::link_lost);
         match next {
             Some(next) => state = next,
             None => return,
@@ -95,11 +94,11 @@ async fn converse(
         let Either::Left((failure, _)) = select(speaking, pin!(connection.spent())).await else {
             // The connection waits for its channels: the subscriptions go on over the next one.
             conversation.sender.finish();
-            lose(shared);
+            shared.with(Machine::link_lost);
             return;
         };
         tracing::debug!(error = %failure, "a channel of subscriptions ended");
-        lose(shared);
+        shared.with(Machine::link_lost);
         match failure {
             Failure::Channel(ChannelError::Connection(_)) => return,
             Failure::Channel(ChannelError::Refused {
@@ -119,11 +118,6 @@ async fn converse(
         let again = now.checked_add(PAUSE).unwrap_or(now);
         runtime.sleep_until(again).await;
     }
-}
-
-fn lose(shared: &Shared) {
-    shared.with(Machine::link_lost);
-    shared.confirmed.notify(usize::MAX);
 }
 
 /// One channel to a server.
@@ -198,15 +192,11 @@ impl<'shared> Conversation<'shared> {
         if self.batch.is_empty() && failure.is_none() {
             return Poll::Pending;
         }
-        let confirms = self.batch.iter().any(FromServer::is_last);
         self.shared.with(|machine| {
             self.batch
                 .drain(..)
                 .try_for_each(|message| machine.receive(message))
         })?;
-        if confirms {
-            self.shared.confirmed.notify(usize::MAX);
-        }
         Poll::Ready(failure.map_or(Ok(()), Err))
     }
 

@@ -179,14 +179,6 @@ impl FromServer {
         }
     }
 
-    /// Whether nothing about that subscription follows.
-    pub(super) fn is_last(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused { .. } | Self::Ended { .. } | Self::Unsubscribed { .. }
-        )
-    }
-
     pub(super) fn encode(&self, buffer: &mut BytesMut) {
         match self {
             Self::Accepted { id, cursor, newest } => {

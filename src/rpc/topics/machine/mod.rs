@@ -37,6 +37,8 @@ pub(super) struct Machine {
     /// than one before.
     due: BTreeSet<u64>,
     woken: Vec<u64>,
+    /// Something is on the wire no more.
+    is_confirmed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,6 +100,7 @@ impl Machine {
             down: None,
             due: BTreeSet::new(),
             woken: Vec::new(),
+            is_confirmed: false,
         }
     }
 
@@ -272,6 +275,11 @@ impl Machine {
         std::mem::take(&mut self.woken)
     }
 
+    /// Whether something that was on the wire is no more since this was last asked.
+    pub(super) fn take_confirmed(&mut self) -> bool {
+        std::mem::take(&mut self.is_confirmed)
+    }
+
     fn end_upstream(&mut self, id: u64, reason: &EndReason) {
         let Some(upstream) = self.remove_upstream(id) else {
             return;
@@ -287,6 +295,7 @@ impl Machine {
     fn remove_upstream(&mut self, id: u64) -> Option<Upstream> {
         self.unshare(id);
         self.due.remove(&id);
+        self.is_confirmed = true;
         self.upstreams.remove(&id)
     }
 
