@@ -1,7 +1,7 @@
 //! What the link does, and what goes out on it.
 
 use super::Machine;
-use super::queue::Queue;
+use super::queue::{Queue, Room};
 use super::upstream::{Credit, State};
 use crate::rpc::link::LinkError;
 use crate::rpc::topics::event::EndReason;
@@ -53,7 +53,7 @@ impl Machine {
                 continue;
             };
             let rooms = self.queues(upstream).map(Queue::room);
-            let most = rooms.max_by_key(|room| room.items).unwrap_or_default();
+            let most = rooms.max_by_key(Room::rank).unwrap_or_default();
             let due = self.credit_due(upstream);
             let Some(upstream) = self.upstreams.get_mut(&id) else {
                 continue;

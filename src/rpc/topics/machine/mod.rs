@@ -221,7 +221,7 @@ impl Machine {
     fn credit_due(&self, upstream: &Upstream) -> Option<Room> {
         let credit = upstream.credit?;
         let due = self.queues(upstream).filter(|queue| credit.is_due(queue));
-        due.map(Queue::room).max_by_key(|room| room.items)
+        due.map(Queue::room).max_by_key(Room::rank)
     }
 
     /// Of those whom the next item is for; of all if it is for nobody.

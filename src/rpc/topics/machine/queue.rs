@@ -29,6 +29,13 @@ pub(super) struct Room {
     pub(super) bytes: i64,
 }
 
+impl Room {
+    /// Which room is more: without bytes nothing can come, however many items there is room for.
+    pub(super) fn rank(&self) -> (bool, usize) {
+        (self.bytes > 0, self.items)
+    }
+}
+
 /// One thing to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::rpc::topics) enum Entry {

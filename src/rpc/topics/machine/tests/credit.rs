@@ -156,6 +156,30 @@ fn item_of(sequence: u64, length: usize) -> FromServer {
     FromServer::Item { id, sequence, body }
 }
 
+#[test]
+fn who_has_room_in_items_alone_is_granted_nothing_before_who_has_some_in_bytes_too() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    live(
+        &mut machine,
+        &options.clone().capacity(100).capacity_bytes(10),
+    );
+    let reads = begin(&mut machine, &options.capacity(8).capacity_bytes(100));
+    machine.link_up();
+    assert_eq!(sent(&mut machine), ["subscribe 1 Some(10) Some(100)"]);
+    machine.receive(accepted_behind(1, 10, 300)).unwrap();
+    for sequence in 11..=80 {
+        let length = if sequence == 80 { 1000 } else { 1 };
+        machine.receive(item_of(sequence, length)).unwrap();
+        assert_eq!(read(&mut machine, reads), [sequence.to_string()]);
+        if sequence <= 50 {
+            sent(&mut machine);
+        }
+    }
+    let granted = bytes_sent(&mut machine).into_iter().sum::<u64>();
+    assert!(granted > 0, "nothing can come, and all is read");
+}
+
 fn pressing(bytes: usize) -> SubscribeOptions {
     let options = alone().lag(Lag::BackPressure).capacity(100);
     options.capacity_bytes(bytes)
