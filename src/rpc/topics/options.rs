@@ -92,8 +92,8 @@ impl SubscribeOptions {
     /// Whether it may share what comes on the wire with other subscriptions to an equal topic.
     /// Default yes.
     ///
-    /// One that joins others gets what is published from then on. Only when another origin begins, which is
-    /// told as [`Restarted`](super::GapReason::Restarted), items of it may come that were published before.
+    /// One that joins others gets what is published from then on. While those catch up on what they missed, as after
+    /// a lost connection, it has what comes for itself, and shares it with those that come later.
     #[must_use]
     pub fn shared(mut self, shared: bool) -> Self {
         self.shared = shared;

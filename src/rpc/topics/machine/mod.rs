@@ -16,7 +16,6 @@ use rustc_hash::FxHashMap;
 pub(super) use self::queue::{Entry, Gap};
 use self::queue::{Queue, Room};
 use self::upstream::{State, Upstream};
-use super::cursor::Cursor;
 use super::event::EndReason;
 use super::options::{Lag, SubscribeOptions};
 use crate::rpc::link::LinkError;
@@ -26,7 +25,7 @@ use crate::rpc::link::LinkError;
 pub(super) struct Machine {
     most: usize,
     upstreams: BTreeMap<u64, Upstream>,
-    /// Those that others may join.
+    /// Those that others may join when they are joinable, the newest of each topic.
     by_topic: FxHashMap<Sharing, u64>,
     next_id: u64,
     subscribers: FxHashMap<u64, Subscriber>,
@@ -53,8 +52,6 @@ struct Subscriber {
     upstream: u64,
     is_accepted: bool,
     lag: Lag,
-    /// It came when items up to this one were published already.
-    joined: u64,
     queue: Queue,
     ended: Option<EndReason>,
 }
@@ -117,7 +114,8 @@ impl Machine {
             topic: topic.clone(),
             resume: options.resume,
         });
-        let joined = sharing.as_ref().and_then(|key| self.by_topic.get(key));
+        let shared = sharing.as_ref().and_then(|key| self.by_topic.get(key));
+        let joined = shared.filter(|id| self.upstreams.get(id).is_some_and(Upstream::is_joinable));
         let id = match joined {
             Some(id) => *id,
             None => self.add_upstream(topic.clone(), sharing, options)?,
@@ -128,22 +126,12 @@ impl Machine {
             upstream: id,
             is_accepted: false,
             lag: options.lag,
-            joined: 0,
             queue: Queue::new(options),
             ended: None,
         };
         if let Some(upstream) = self.upstreams.get_mut(&id) {
             upstream.subscribers.insert(number);
-            if upstream.state == State::Live {
-                subscriber.is_accepted = true;
-                // While it catches up, what comes was published before.
-                subscriber.joined = match (upstream.seen, upstream.newest) {
-                    (Some(seen), Some(newest)) if seen.origin() == newest.origin() => {
-                        seen.sequence().max(newest.sequence())
-                    }
-                    (seen, _) => seen.map_or(0, Cursor::sequence),
-                };
-            }
+            subscriber.is_accepted = upstream.state == State::Live;
         }
         self.subscribers.insert(number, subscriber);
         Ok(number)
@@ -224,14 +212,9 @@ impl Machine {
         due.map(Queue::room).max_by_key(Room::rank)
     }
 
-    /// Of those whom the next item is for; of all if it is for nobody.
     fn queues(&self, upstream: &Upstream) -> impl Iterator<Item = &Queue> {
         let numbers = upstream.subscribers.iter();
-        let subscribers = numbers.filter_map(|number| self.subscribers.get(number));
-        let is_for = |subscriber: &&Subscriber| upstream.next_is_for(subscriber);
-        let is_for_nobody = !subscribers.clone().any(|subscriber| is_for(&subscriber));
-        let concerned = subscribers.filter(move |subscriber| is_for_nobody || is_for(subscriber));
-        concerned.map(|subscriber| &subscriber.queue)
+        numbers.filter_map(|number| Some(&self.subscribers.get(number)?.queue))
     }
 
     /// A subscriber is gone. Answers the id that the server is to confirm the end of, if it must.
@@ -302,7 +285,9 @@ impl Machine {
     /// Nobody joins it any more.
     fn unshare(&mut self, id: u64) {
         let upstream = self.upstreams.get_mut(&id);
-        if let Some(sharing) = upstream.and_then(|upstream| upstream.sharing.take()) {
+        if let Some(sharing) = upstream.and_then(|upstream| upstream.sharing.take())
+            && self.by_topic.get(&sharing) == Some(&id)
+        {
             self.by_topic.remove(&sharing);
         }
     }

@@ -72,10 +72,6 @@ impl Machine {
             };
             if !subscriber.is_accepted {
                 subscriber.is_accepted = true;
-                // Others who share it may still be sent what was published before this one came.
-                if upstream.sharing.is_some() {
-                    subscriber.joined = newest;
-                }
                 self.woken.push(*number);
             }
         }
@@ -136,9 +132,6 @@ impl Machine {
             let Some(subscriber) = self.subscribers.get_mut(number) else {
                 continue;
             };
-            if subscriber.joined >= cursor.sequence() {
-                continue;
-            }
             match subscriber.lag {
                 Lag::Disconnect if subscriber.queue.is_full_for(length) => {
                     subscriber.ended = Some(EndReason::Lagged);
@@ -180,15 +173,10 @@ impl Machine {
                 continue;
             }
             let gap = if is_counted {
-                let from = seen.sequence().max(subscriber.joined);
-                Gap::counted(cursor.sequence().saturating_sub(from), why)
+                Gap::counted(cursor.sequence().saturating_sub(seen.sequence()), why)
             } else {
-                subscriber.joined = 0;
                 Gap::uncounted()
             };
-            if gap.missed == Some(0) {
-                continue;
-            }
             if subscriber.queue.is_empty() {
                 self.woken.push(*number);
             }

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::Sharing;
 use super::queue::{Queue, Room};
-use super::{Sharing, Subscriber};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::wire;
 
@@ -40,10 +40,14 @@ impl Upstream {
         is_there && self.credit.is_some() && !self.has_back_pressure
     }
 
-    /// Whether the next item goes into the queue of one of its subscribers, or was published before that one came.
-    pub(super) fn next_is_for(&self, subscriber: &Subscriber) -> bool {
-        let seen = self.seen.map_or(0, Cursor::sequence);
-        self.sharing.is_none() || subscriber.is_accepted && subscriber.joined <= seen
+    /// Whether the next item that comes is the first one for a subscriber that comes now. While it catches up, the
+    /// next items were published before, and come as fast as those read whom they are for.
+    pub(super) fn is_joinable(&self) -> bool {
+        match self.state {
+            State::Wanted | State::Asked => !self.resume || !self.is_begun,
+            State::Live => self.credit.is_none(),
+            State::Leaving => false,
+        }
     }
 }
 

@@ -50,34 +50,51 @@ fn what_is_too_large_and_was_seen_costs_credit_that_is_granted_again() {
     }
 }
 
-/// There is nothing of it to read either.
+/// What comes of an equal one was published before it, and comes as fast as others read it.
 #[test]
-fn what_was_published_before_the_only_reader_came_costs_credit_that_is_granted_again() {
-    for is_too_large in [false, true] {
-        let mut machine = up();
-        let options = SubscribeOptions::default().capacity(2);
-        let first = live(&mut machine, &options);
-        machine.link_lost();
-        let second = begin(&mut machine, &options);
-        assert_eq!(machine.leave(first), None);
-        machine.link_up();
-        assert_eq!(sent(&mut machine), ["subscribe 1 Some(10) Some(2)"]);
-        machine.receive(accepted_behind(1, 10, 14)).unwrap();
-        for sequence in 11..14 {
-            let (cursor, why) = (Cursor::new(ORIGIN, sequence), GapReason::TooLarge);
-            let message = if is_too_large {
-                FromServer::Gap { id: 1, cursor, why }
-            } else {
-                item(1, sequence)
-            };
-            machine.receive(message).unwrap();
-            assert_eq!(sent(&mut machine), ["credit 1 1"]);
-        }
-        machine.receive(item(1, 14)).unwrap();
-        assert_eq!(sent(&mut machine), [format!("credit 1 {}", u64::MAX)]);
-        machine.receive(item(1, 15)).unwrap();
-        assert_eq!(read(&mut machine, second), ["15"]);
+fn who_comes_while_others_catch_up_has_a_stream_of_its_own() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    let first = live(&mut machine, &options);
+    machine.link_lost();
+    begin(&mut machine, &options);
+    begin(&mut machine, &options);
+    machine.link_up();
+    let asked = ["subscribe 1 Some(10) Some(1024)", "subscribe 2 None None"];
+    assert_eq!(sent(&mut machine), asked);
+    machine.receive(accepted_behind(1, 10, 30)).unwrap();
+    machine.receive(accepted(2, 30)).unwrap();
+    begin(&mut machine, &options);
+    assert_eq!(sent(&mut machine), [""; 0], "it is with the second");
+
+    machine.link_up();
+    assert_eq!(sent(&mut machine).len(), 2);
+    for id in [1, 2] {
+        machine.receive(accepted_behind(id, 30, 40)).unwrap();
     }
+    begin(&mut machine, &options);
+    assert_eq!(sent(&mut machine), ["subscribe 3 None None"]);
+    assert_eq!(machine.leave(first), Some(1));
+    assert_eq!(sent(&mut machine), ["unsubscribe 1"]);
+    begin(&mut machine, &options);
+    assert_eq!(sent(&mut machine), [""; 0], "it is with the third");
+}
+
+#[test]
+fn who_comes_when_others_have_caught_up_shares_what_comes() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    let first = live(&mut machine, &options);
+    machine.link_up();
+    sent(&mut machine);
+    machine.receive(accepted_behind(1, 10, 11)).unwrap();
+    machine.receive(item(1, 11)).unwrap();
+    assert_eq!(sent(&mut machine), [format!("credit 1 {}", u64::MAX)]);
+    let second = begin(&mut machine, &options);
+    assert_eq!(sent(&mut machine), [""; 0]);
+    machine.receive(item(1, 12)).unwrap();
+    assert_eq!(read(&mut machine, first), ["11", "12"]);
+    assert_eq!(read(&mut machine, second), ["12"]);
 }
 
 #[test]
@@ -130,7 +147,8 @@ fn who_joins_while_there_is_no_link_does_not_make_those_lag_who_have_not_read() 
     machine.link_lost();
     begin(&mut machine, &options);
     machine.link_up();
-    assert_eq!(sent(&mut machine), ["subscribe 1 Some(12) Some(0)"]);
+    let asked = ["subscribe 1 Some(12) Some(0)", "subscribe 2 None None"];
+    assert_eq!(sent(&mut machine), asked);
     machine.receive(accepted_behind(1, 12, 14)).unwrap();
     assert_eq!(sent(&mut machine), [""; 0]);
     assert_eq!(read(&mut machine, first), ["11", "12"]);

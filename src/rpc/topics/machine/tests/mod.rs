@@ -273,10 +273,11 @@ fn at_most_so_many_are_on_the_wire_and_sharing_costs_nothing() {
 #[test]
 fn a_refusal_on_another_link_ends_what_was_accepted_before() {
     let mut machine = up();
-    let number = live(&mut machine, &SubscribeOptions::default());
+    let options = SubscribeOptions::default().resume(false);
+    let number = live(&mut machine, &options);
     machine.link_up();
     sent(&mut machine);
-    let joined = begin(&mut machine, &SubscribeOptions::default());
+    let joined = begin(&mut machine, &options);
     let fault = Fault::refused("no");
     machine
         .receive(FromServer::Refused { id: 1, fault })

@@ -270,9 +270,8 @@ impl Walk {
                 place,
             });
             let id = self.machine.subscribers[&number].upstream;
-            let joined = self.machine.subscribers[&number].joined;
             let seen = self.machine.upstreams[&id].seen;
-            self.begin_at(seen.map(|seen| Cursor::new(seen.origin(), joined)));
+            self.begin_at(seen);
         }
     }
 
@@ -333,12 +332,6 @@ impl Walk {
         }
         let end = self.server_end();
         for reader in self.readers.iter().filter(|reader| reads(reader)) {
-            let subscriber = &self.machine.subscribers[&reader.number];
-            let upstream = self.machine.upstreams.get(&subscriber.upstream);
-            if upstream.is_some_and(|upstream| !upstream.next_is_for(subscriber)) {
-                // What comes before its own is for those who do not read.
-                continue;
-            }
             let is_over = matches!(self.machine.take(reader.number), Taken::End(_));
             let place = reader.place.filter(|_| !is_over);
             assert_eq!(place.unwrap_or(end), end, "it has everything");
