@@ -84,7 +84,7 @@ impl<I: Interface> Topics<I> {
         self.open(topic)?.publish(item)
     }
 
-    /// The feed of a topic, which is opened if it is not open yet.
+    /// The feed of a topic, which is opened if it is not open yet, or its feed was [closed](Feed::close).
     ///
     /// Where the topic is a peer's choice, it can open as many as there may be: check it first, or
     /// [`get`](Self::get) what is open.
@@ -101,8 +101,12 @@ impl<I: Interface> Topics<I> {
         } = &*self.shared;
         let name = name::<I>(topic)?;
         let mut feeds = self.shared.lock();
-        if let Some(feed) = feeds.get(&name) {
+        if let Some(feed) = feeds.get(&name).filter(|feed| !feed.is_closed()) {
             return Ok(feed.retyped());
+        }
+        feeds.remove(&name);
+        if feeds.len() >= *most {
+            feeds.retain(|_, feed| !feed.is_closed());
         }
         if feeds.len() >= *most {
             return Err(PublishError::TooManyTopics { limit: *most });
@@ -117,7 +121,8 @@ impl<I: Interface> Topics<I> {
     pub fn get(&self, topic: &I::Topic) -> Option<Feed<I::Item>> {
         let name = name::<I>(topic).ok()?;
         let feeds = self.shared.lock();
-        feeds.get(&name).map(Feed::retyped)
+        let open = feeds.get(&name).filter(|feed| !feed.is_closed());
+        open.map(Feed::retyped)
     }
 
     /// Closes a topic: followers get what there is, then the end, with `fault` as the word about it.
@@ -132,7 +137,8 @@ impl<I: Interface> Topics<I> {
 
     /// How many topics are open.
     pub fn len(&self) -> usize {
-        self.shared.lock().len()
+        let feeds = self.shared.lock();
+        feeds.values().filter(|feed| !feed.is_closed()).count()
     }
 
     /// Whether no topic is open.

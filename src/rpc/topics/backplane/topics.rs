@@ -162,7 +162,9 @@ impl<I: Interface, B: Backplane> SharedTopics<I, B> {
 
     /// How many topics are open here.
     pub fn len(&self) -> usize {
-        self.shared.lock().feeds.len()
+        let state = self.shared.lock();
+        let feeds = state.feeds.values();
+        feeds.filter(|feed| !feed.is_closed()).count()
     }
 
     /// Whether no topic is open here.
@@ -186,8 +188,12 @@ struct Opening<'shared, B> {
 impl<B> Shared<B> {
     fn begin(&self, topic: &Bytes) -> Result<Begun<'_, B>, PublishError> {
         let mut state = self.lock();
-        if let Some(feed) = state.feeds.get(topic) {
+        if let Some(feed) = state.feeds.get(topic).filter(|feed| !feed.is_closed()) {
             return Ok(Begun::Open(feed.clone()));
+        }
+        state.feeds.remove(topic);
+        if state.feeds.len().saturating_add(state.opening.len()) >= self.most {
+            state.feeds.retain(|_, feed| !feed.is_closed());
         }
         if state.opening.contains(topic) {
             return Ok(Begun::Opening);

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::world::{Numbers, World, read, runtime, texts};
 use crate::rpc::{
     Caller, Fault, Feed, FeedLimits, LocalBackplane, Never, PublishError, Service, SharedTopics,
-    SubscribeOptions, TopicLimits,
+    SubscribeOptions, TopicLimits, Topics,
 };
 
 #[derive(Debug, Clone)]
@@ -102,4 +102,29 @@ fn topics_are_limited_and_their_feeds_publish_nothing_themselves() {
     assert!(matches!(error, PublishError::TooManyTopics { limit: 2 }));
     board.0.close(&2, None);
     open(3).expect("a third");
+}
+
+/// A feed is closed by whoever has it.
+#[test]
+fn a_topic_whose_feed_was_closed_is_opened_anew_and_counts_no_more() {
+    let world = World::new(FeedLimits::default());
+    let topics: Topics<Numbers> =
+        Topics::with_runtime(2, FeedLimits::default(), runtime(&world.clock));
+    let board = board(&world, &LocalBackplane::new(), FeedLimits::default());
+    let open_shared = |topic| board.0.open(&topic).now_or_never().expect("no wait");
+    let opens: [&dyn Fn(u32) -> Result<Feed<u64>, PublishError>; 2] =
+        [&|topic| topics.open(&topic), &open_shared];
+    for open in opens {
+        let first = open(1).expect("a feed");
+        open(2).expect("another");
+        first.close(None);
+        assert!(!open(1).expect("a feed that goes on").is_closed());
+        open(2).expect("another").close(None);
+        open(3).expect("the place of the second");
+        let error = open(2).expect_err("a third");
+        assert!(matches!(error, PublishError::TooManyTopics { limit: 2 }));
+    }
+    topics.open(&1).expect("a feed").close(None);
+    assert!(topics.get(&1).is_none());
+    assert_eq!((topics.len(), board.0.len()), (1, 2));
 }
