@@ -262,6 +262,12 @@ pub enum CertificateProblem {
     )]
     UnknownIssuer,
 
+    /// It is that of an authority, which issues certificates and is none of a server.
+    #[error(
+        "it is an authority's own, as `openssl req -x509` makes them if nothing else is said; pin it with `pin`, or have one made with `-addext basicConstraints=critical,CA:FALSE`"
+    )]
+    Authority,
+
     /// It is for other hosts than the one that was dialled.
     #[error(
         "it is for {} and not for {expected}; dial a name that it is for, or have it issued for that name too",

@@ -233,6 +233,27 @@ fn another_certificate_than_the_pinned_one_is_refused() {
     );
 }
 
+/// As `openssl req -x509` makes them: self-signed, and of an authority.
+#[test]
+fn a_certificate_of_an_authority_can_be_pinned_and_is_no_servers_otherwise() {
+    let mut params = params(&["localhost"]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let identity = Identity::from_pem(certificate.as_bytes(), key.serialize_pem().as_bytes());
+    let identity = identity.unwrap();
+    let (client, server) = shake(&pinned(&identity), &served(identity.clone()), &tls());
+    assert!(client.is_ok() && server.is_ok());
+    let trusting = TlsClient::builder().ca_pem(certificate.as_bytes()).unwrap();
+    let (client, _) = shake(&trusting.build().unwrap(), &served(identity), &tls());
+    assert!(matches!(
+        client,
+        Err(TransportError::Certificate {
+            problem: CertificateProblem::Authority
+        })
+    ));
+}
+
 /// Anyone can copy a certificate: without its key, the pin is worth nothing.
 #[test]
 fn a_stolen_certificate_is_no_proof() {
