@@ -99,6 +99,7 @@ impl Calls {
         Call {
             front: Arc::clone(&self.front),
             holds: Holds::Nothing,
+            key: None,
         }
     }
 
@@ -125,6 +126,8 @@ impl Drop for Front {
 pub(in crate::rpc) struct Call {
     front: Arc<Front>,
     holds: Holds,
+    /// By which others that are the same call are known.
+    key: Option<u128>,
 }
 
 enum Holds {
@@ -144,13 +147,31 @@ impl Call {
         options: CallOptions,
     ) -> Result<Response, CallError> {
         let deadline = self.deadline(options.deadline);
+        self.enter(options.delivery.key());
         let outcome = poll_fn(|context| match self.holds {
             Holds::Call(id) => self.poll_outcome(id, context),
             _ => self.poll_submit(request, options.delivery, deadline, context),
         });
-        let body = outcome.await?;
-        let max = self.front.shared.max_message();
+        let outcome = outcome.await;
+        self.leave();
+        let shared = &self.front.shared;
+        let verdict = |error| shared.with(|machine| machine.verdict(options.delivery, error));
+        let body = outcome.map_err(verdict)?;
+        let max = shared.max_message();
         codec::decode(&body, max).map_err(CallError::Undecodable)
+    }
+
+    fn enter(&mut self, key: Option<u128>) {
+        self.key = key;
+        if let Some(key) = key {
+            self.front.shared.with(|machine| machine.enter(key));
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.front.shared.with(|machine| machine.leave(key));
+        }
     }
 
     fn deadline(&self, time: Duration) -> Instant {
@@ -237,6 +258,7 @@ impl Drop for Call {
             Holds::Permit => shared.with(super::machine::Machine::release),
             Holds::Call(id) => shared.with(|machine| machine.forget(id)),
         }
+        self.leave();
     }
 }
 

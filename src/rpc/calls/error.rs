@@ -80,8 +80,8 @@ pub enum CallError {
 impl CallError {
     /// Whether the service certainly did not run the call, so that making it again is safe.
     ///
-    /// Of an earlier one with the same key it says nothing, if that one's outcome is known or the client has forgotten
-    /// it: see [`Delivery::Idempotent`](super::Delivery::Idempotent).
+    /// It holds for all times that the call was sent, and for all calls with its key as far as the client knows them: see
+    /// [`Delivery::Idempotent`](super::Delivery::Idempotent).
     pub fn is_not_run(&self) -> bool {
         match self {
             Self::NotSent(_)
@@ -94,6 +94,20 @@ impl CallError {
             Self::Fault(fault) => matches!(fault.kind(), FaultKind::Busy | FaultKind::Undecodable),
             Self::Unknown(_) | Self::DeadlinePassed { sent: true } | Self::Undecodable(_) => false,
         }
+    }
+
+    /// The same of a call that may have been run before, if so: what became of its last sending is no proof that it
+    /// was not.
+    pub(super) fn unless_run_before(self, may_be: bool) -> Self {
+        if !may_be || !self.is_not_run() {
+            return self;
+        }
+        Self::Unknown(match self {
+            Self::NotSent(error) => Loss::Link(error),
+            Self::NoConnection { why } => Loss::NotSentAgain(why),
+            Self::NoWelcome | Self::DeadlinePassed { .. } => Loss::NotSentAgain(None),
+            refusal => Loss::NotRunAgain(Box::new(refusal)),
+        })
     }
 }
 
@@ -116,6 +130,9 @@ pub enum Loss {
         /// What the last attempt to make a connection failed of, or how the last one ended, if there is none.
         Option<LinkFailure>,
     ),
+    /// When it was sent again, or was to be, it was not run, for this reason.
+    #[error("sending it again failed: {0}")]
+    NotRunAgain(Box<CallError>),
     /// The service ended the channel of the calls.
     #[error("the service ended the channel of the calls")]
     Finished,

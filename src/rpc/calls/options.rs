@@ -40,8 +40,10 @@ pub enum Delivery {
     /// **One call, not one for each try:** give the one call a deadline as long as the whole matter may take. If it is
     /// made again with its key, because nobody knows what came of it, the process that it went to answers from memory,
     /// and instead of another process that would run it again, the client does:
-    /// [`Unknown`](super::CallError::Unknown), as before. It knows the last 1,024 such keys. But once the service has
-    /// forgotten the key, a new call with it is run.
+    /// [`Unknown`](super::CallError::Unknown), as before. It knows the last 1,024 such keys, and those of all calls that
+    /// go on. Known is what came of a call by an answer or a fault that the handler chose
+    /// ([`Refused`](crate::rpc::FaultKind::Refused), [`Application`](crate::rpc::FaultKind::Application)), and by no other one. But
+    /// once the service has forgotten the key, a new call with it is run.
     ///
     /// A client is one [`Client`](crate::rpc::Client) and its clones: another, or the same program started again, has
     /// keys of its own. What must survive that needs a number in the request that the service keeps with its data.

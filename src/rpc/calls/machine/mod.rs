@@ -21,7 +21,7 @@ pub(super) use self::channels::ChannelNumber;
 use self::channels::Channels;
 use self::permits::Permits;
 use self::state::{Event, State, Step};
-use self::unsettled::Unsettled;
+use self::unsettled::{End, Unsettled};
 pub(super) use self::writing::Outgoing;
 use super::error::{CallError, Loss};
 use super::options::Delivery;
@@ -55,8 +55,9 @@ struct Call<W> {
     state: State,
     delivery: Delivery,
     deadline: Instant,
-    /// What it was last written on, and which start of the service that went to, or a call with its key before.
+    /// What it was last written on.
     channel: ChannelNumber,
+    /// The start of the service that went to, or a call with its key before.
     boot: Option<u128>,
     /// Kept while it may have to be written.
     body: Bytes,
@@ -94,6 +95,16 @@ impl<W> Machine<W> {
             earliest: None,
             told: Vec::new(),
         }
+    }
+
+    /// Someone has a call with that key, from before they ask for the right to submit it until they
+    /// [leave](Self::leave).
+    pub(super) fn enter(&mut self, key: u128) {
+        self.unsettled.enter(key);
+    }
+
+    pub(super) fn leave(&mut self, key: u128) {
+        self.unsettled.leave(key);
     }
 
     /// Asks for the right to submit one call, first come, first served; `ticket` keeps the place
@@ -171,12 +182,17 @@ impl<W> Machine<W> {
             call.caller = Some(caller());
             return None;
         };
-        if let (Ok(_), Some(key)) = (&outcome, call.delivery.key()) {
-            self.unsettled.remove(key);
-        }
+        call.settle(&mut self.unsettled, End::of(&outcome));
         self.calls.remove(&id);
         self.release();
         Some(outcome)
+    }
+
+    /// What an error says that a call has ended with: it is no proof that it was not run if another one with its key may
+    /// have been.
+    pub(super) fn verdict(&self, delivery: Delivery, error: CallError) -> CallError {
+        let boot = delivery.key().and_then(|key| self.unsettled.boot(key));
+        error.unless_run_before(boot.is_some())
     }
 
     /// The caller wants no outcome any more.
@@ -232,6 +248,8 @@ impl<W> Machine<W> {
             && call.channel == channel
             && matches!(call.state.on(Event::Answer, call.delivery), Step::Deliver)
         {
+            let was_sent_before = call.state.was_sent_before();
+            let outcome = outcome.map_err(|error| error.unless_run_before(was_sent_before));
             self.told.extend(call.end(outcome));
             if let Some(channel) = self.channels.get_mut(channel) {
                 channel.ended_one();
@@ -242,7 +260,7 @@ impl<W> Machine<W> {
     /// A call that was to be written could not be, for a reason that is its own.
     pub(super) fn unsendable(&mut self, id: u64, error: CallError) {
         if let Some(call) = self.calls.get(&id)
-            && call.state == State::Sent
+            && matches!(call.state, State::Sent { .. })
             && let Some(channel) = self.channels.get_mut(call.channel)
         {
             channel.ended_one();
@@ -314,7 +332,7 @@ impl<W> Machine<W> {
         }
         let is_late = |call: &Call<W>| call.state != State::Done && call.deadline <= now;
         for id in self.ids_of(is_late) {
-            self.step(id, self.deadline_passed());
+            self.step(id, Event::DeadlinePassed(self.late()));
         }
         let next_permit = self.permits.time(now, &mut self.told);
         let open = self.calls.values().filter(|call| call.state != State::Done);
@@ -358,15 +376,6 @@ impl<W> Machine<W> {
         }
     }
 
-    fn deadline_passed(&self) -> Event<'static> {
-        let away = match &self.phase {
-            Phase::Away(why) => why.clone(),
-            _ => None,
-        };
-        let never_sent = self.late();
-        Event::DeadlinePassed { never_sent, away }
-    }
-
     /// The channel that what is new goes over, or will when the service has said its welcome.
     fn present(&self) -> Option<ChannelNumber> {
         match self.phase {
@@ -404,14 +413,6 @@ impl<W> Machine<W> {
         let (was, channel) = (call.state, call.channel);
         let step = was.on(event, call.delivery);
         let cancels = matches!(step, Step::CancelAndFail(_) | Step::CancelAndForget);
-        let is_unsettled = match &step {
-            Step::Fail(error) | Step::CancelAndFail(error) => !error.is_not_run(),
-            Step::Forget | Step::CancelAndForget => true,
-            Step::Stay | Step::Send | Step::Deliver | Step::Queue => false,
-        };
-        if let (true, Some(key), Some(boot)) = (is_unsettled, call.delivery.key(), call.boot) {
-            self.unsettled.insert(key, boot);
-        }
         match step {
             Step::Stay | Step::Send | Step::Deliver => return,
             Step::Queue => {
@@ -420,9 +421,12 @@ impl<W> Machine<W> {
                 return;
             }
             Step::Fail(error) | Step::CancelAndFail(error) => {
+                let error = error.unless_run_before(was.was_sent_before());
+                call.settle(&mut self.unsettled, End::of_error(&error));
                 self.told.extend(call.end(Err(error)));
             }
             Step::Forget | Step::CancelAndForget => {
+                call.settle(&mut self.unsettled, End::Unknown);
                 self.calls.remove(&id);
                 self.release();
             }
@@ -437,6 +441,13 @@ impl<W> Machine<W> {
 }
 
 impl<W> Call<W> {
+    /// Says of its key how it ended, once.
+    fn settle(&mut self, unsettled: &mut Unsettled, end: End) {
+        if let (Some(key), Some(boot)) = (self.delivery.key(), self.boot.take()) {
+            unsettled.settle(key, boot, end);
+        }
+    }
+
     fn end(&mut self, outcome: Outcome) -> Option<W> {
         self.state = State::Done;
         self.body = Bytes::new();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::mux::Code;
 use crate::rpc::calls::error::{CallError, Loss};
 use crate::rpc::calls::options::Delivery;
-use crate::rpc::link::{LinkError, LinkFailure};
+use crate::rpc::link::LinkError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -23,7 +23,10 @@ pub(super) enum State {
         was_sent: bool,
     },
     /// It was written on a channel that is open.
-    Sent,
+    Sent {
+        /// And before on one that is lost.
+        again: bool,
+    },
     /// It has an outcome, which nobody took yet.
     Done,
 }
@@ -37,12 +40,8 @@ pub(super) enum Event<'e> {
     ServiceRestarted,
     NotServed(Code, &'e Arc<str>),
     LinkDown(&'e LinkError),
-    DeadlinePassed {
-        /// What that means for one that was never sent.
-        never_sent: CallError,
-        /// Why there is no connection.
-        away: Option<LinkFailure>,
-    },
+    /// And what that means for one that was never sent.
+    DeadlinePassed(CallError),
     Dropped,
 }
 
@@ -52,6 +51,7 @@ pub(super) enum Step {
     Send,
     Queue,
     Deliver,
+    /// With this, if it was not sent before.
     Fail(CallError),
     CancelAndFail(CallError),
     Forget,
@@ -59,17 +59,25 @@ pub(super) enum Step {
 }
 
 impl State {
+    /// Whether it may have been run before it was written on the channel that is open, if it was.
+    pub(super) fn was_sent_before(self) -> bool {
+        matches!(
+            self,
+            Self::Queued { was_sent: true } | Self::Sent { again: true }
+        )
+    }
+
     pub(super) fn on(self, event: Event<'_>, delivery: Delivery) -> Step {
         use State::{Done, Queued, Sent};
         let may_repeat = delivery != Delivery::AtMostOnce;
         let is_keyed = matches!(delivery, Delivery::Idempotent(_));
         match (self, event) {
             (Queued { .. }, Event::Written) => Step::Send,
-            (Sent, Event::Answer) => Step::Deliver,
-            (Queued { .. } | Sent, Event::Unsendable(error)) => Step::Fail(error),
+            (Sent { .. }, Event::Answer) => Step::Deliver,
+            (Queued { .. } | Sent { .. }, Event::Unsendable(error)) => Step::Fail(error),
 
-            (Sent, Event::ChannelLost(_)) if may_repeat => Step::Queue,
-            (Sent, Event::ChannelLost(loss)) => Step::Fail(CallError::Unknown(loss.clone())),
+            (Sent { .. }, Event::ChannelLost(_)) if may_repeat => Step::Queue,
+            (Sent { .. }, Event::ChannelLost(loss)) => Step::Fail(CallError::Unknown(loss.clone())),
 
             (Queued { was_sent: true }, Event::ServiceRestarted) if is_keyed => {
                 Step::Fail(CallError::Unknown(Loss::Restarted))
@@ -79,29 +87,21 @@ impl State {
                 let reason = Arc::clone(reason);
                 Step::Fail(CallError::NotServed { code, reason })
             }
-            (Queued { was_sent: false }, Event::LinkDown(error)) => {
+            (Queued { .. }, Event::LinkDown(error)) => {
                 Step::Fail(CallError::NotSent(error.clone()))
             }
-            (Queued { was_sent: true }, Event::LinkDown(error)) => {
-                Step::Fail(CallError::Unknown(Loss::Link(error.clone())))
-            }
 
-            (Queued { was_sent: false }, Event::DeadlinePassed { never_sent, .. }) => {
-                Step::Fail(never_sent)
-            }
-            (Queued { was_sent: true }, Event::DeadlinePassed { away, .. }) => {
-                Step::Fail(CallError::Unknown(Loss::NotSentAgain(away)))
-            }
-            (Sent, Event::DeadlinePassed { .. }) => {
+            (Queued { .. }, Event::DeadlinePassed(never_sent)) => Step::Fail(never_sent),
+            (Sent { .. }, Event::DeadlinePassed(_)) => {
                 Step::CancelAndFail(CallError::DeadlinePassed { sent: true })
             }
             (Queued { .. } | Done, Event::Dropped) => Step::Forget,
-            (Sent, Event::Dropped) => Step::CancelAndForget,
+            (Sent { .. }, Event::Dropped) => Step::CancelAndForget,
 
             (Queued { .. }, Event::Answer | Event::ChannelLost(_))
             | (Queued { .. }, Event::ServiceRestarted | Event::NotServed(..))
             | (
-                Sent,
+                Sent { .. },
                 Event::Written
                 | Event::ServiceRestarted
                 | Event::NotServed(..)

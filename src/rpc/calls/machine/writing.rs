@@ -123,13 +123,23 @@ impl<W> Machine<W> {
         let call = self.calls.get_mut(&id)?;
         let left = call.deadline.saturating_duration_since(now);
         if left.is_zero() {
-            self.step(id, self.deadline_passed());
+            self.step(id, Event::DeadlinePassed(self.late()));
             return None;
         }
         let Step::Send = call.state.on(Event::Written, call.delivery) else {
             return None;
         };
-        call.state = State::Sent;
+        if let (Some(key), None, Some(boot)) = (call.delivery.key(), call.boot, channel.boot) {
+            call.boot = Some(self.unsettled.send(key, boot));
+        }
+        if call.delivery.key().is_some() && call.boot != channel.boot {
+            call.state = State::Queued { was_sent: true };
+            self.step(id, Event::ServiceRestarted);
+            return None;
+        }
+        call.state = State::Sent {
+            again: call.state.was_sent_before(),
+        };
         (call.channel, call.boot) = (number, channel.boot);
         let (key, body) = match call.delivery {
             Delivery::AtMostOnce => (None, std::mem::take(&mut call.body)),

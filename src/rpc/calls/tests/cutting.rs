@@ -310,3 +310,26 @@ fn a_greedy_client_has_no_key_of_another_forgotten() {
     assert!(honest().output().unwrap().is_ok());
     assert_eq!(world.log.runs(7), 1, "it was answered from memory");
 }
+
+#[test]
+fn a_key_that_waits_in_vain_to_be_used_again_is_no_proof_that_it_was_not() {
+    let limits = CallLimits::default();
+    let mut world = World::with(&ClientConfig::default().calls_at_once(1), limits);
+    world.connect();
+    let again = || with(Delivery::Idempotent(KEY)).deadline(Duration::from_millis(100));
+    world.ask_with(Ask::Wait(1), again()).drop_future();
+    world.settle();
+    let _other = world.ask(Ask::Wait(2));
+    let [known, new] = [KEY, KEY + 1].map(|key| {
+        let options = again().delivery(Delivery::Idempotent(key));
+        world.ask_with(Ask::Wait(1), options)
+    });
+    world.advance(100);
+    let [known, new] = [known, new].map(|call| call.output().unwrap().unwrap_err());
+    assert!(
+        matches!(known, CallError::Unknown(Loss::NotSentAgain(None))),
+        "{known}"
+    );
+    assert!(new.is_not_run(), "{new}");
+    assert_eq!(world.log.runs(1), 1);
+}

@@ -8,4 +8,5 @@ mod dropping;
 mod ending;
 mod hostile;
 mod queueing;
+mod walks;
 mod world;

@@ -28,6 +28,8 @@ pub(super) enum Ask {
     Wait(u64),
     /// The same, of a request of some size.
     Hold(u64, Vec<u8>),
+    /// Is answered after so many milliseconds.
+    Take(u64, u64),
     Panic,
     PanicLater,
     Refuse(String),
@@ -116,6 +118,12 @@ impl Service for Answering {
                 watch.1 = None;
                 Ok(number.to_le_bytes().to_vec())
             }
+            Ask::Take(number, milliseconds) => {
+                log.begin(number);
+                let end = clock.now() + Duration::from_millis(milliseconds);
+                clock.sleep_until(end).await;
+                Ok(number.to_le_bytes().to_vec())
+            }
             Ask::Panic => panic!("as the test wants"),
             Ask::PanicLater => {
                 std::future::poll_fn(yield_once(false)).await;
@@ -182,8 +190,13 @@ impl World {
 
     /// The service forgets everything, as if its process had been started anew.
     pub(super) fn restart_service(&mut self) {
+        self.router = self.another_service();
+    }
+
+    /// Another process of the service.
+    pub(super) fn another_service(&self) -> Router {
         let service = Answering(self.log.clone(), self.clock.clone());
-        self.router = Router::new().on_service_with(service, self.limits);
+        Router::new().on_service_with(service, self.limits)
     }
 
     /// A new connection, served.
@@ -212,7 +225,7 @@ impl World {
         self.connect_with(usize::MAX, usize::MAX, None);
     }
 
-    fn connect_with(&mut self, forth: usize, back: usize, router: Option<Router>) {
+    pub(super) fn connect_with(&mut self, forth: usize, back: usize, router: Option<Router>) {
         let (one, other) = pipe(64 * 1024);
         let wires = [Wire::new(one, forth), Wire::new(other, back)];
         self.wires = Some(wires.clone());

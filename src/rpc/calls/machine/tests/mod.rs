@@ -1,10 +1,12 @@
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! The rules alone: what is written, and who is told what.
 
-use proptest::prelude::*;
+mod walks;
+
+use std::time::Duration;
 
 use super::*;
 use crate::rpc::calls::options::Delivery::{AtLeastOnce, AtMostOnce, Idempotent};
+use crate::rpc::fault::{Fault, FaultKind};
 
 const KEY: u128 = 7;
 
@@ -44,6 +46,9 @@ impl Desk {
 
     fn submit_for(&mut self, delivery: Delivery, milliseconds: u64) -> u64 {
         let deadline = self.now + Duration::from_millis(milliseconds);
+        if let Some(key) = delivery.key() {
+            self.machine.enter(key);
+        }
         let reserved = self.machine.reserve(&mut None, Some(deadline), || 0);
         assert!(matches!(reserved, Some(Ok(()))));
         let body = Bytes::from_static(b"body");
@@ -70,7 +75,24 @@ impl Desk {
     }
 
     fn take(&mut self, id: u64) -> Option<Outcome> {
-        self.machine.take(id, || id)
+        let key = self.key(id);
+        let outcome = self.machine.take(id, || id);
+        if let (Some(_), Some(key)) = (&outcome, key) {
+            self.machine.leave(key);
+        }
+        outcome
+    }
+
+    fn forget(&mut self, id: u64) {
+        let key = self.key(id);
+        self.machine.forget(id);
+        if let Some(key) = key {
+            self.machine.leave(key);
+        }
+    }
+
+    fn key(&self, id: u64) -> Option<u128> {
+        self.machine.calls.get(&id)?.delivery.key()
     }
 
     fn error(&mut self, id: u64) -> CallError {
@@ -148,7 +170,7 @@ fn no_more_is_written_than_the_service_takes_at_once() {
     assert_eq!(desk.written(), [1, 2]);
     desk.answer(1);
     assert_eq!(desk.written(), [3]);
-    desk.machine.forget(2);
+    desk.forget(2);
     assert_eq!(desk.written(), [-2, 4]);
 }
 
@@ -182,7 +204,7 @@ fn more_requests_are_expected_of_callers_who_have_not_fetched_their_outcomes() {
     );
     desk.written();
     desk.answer(calls[2]);
-    desk.machine.forget(again);
+    desk.forget(again);
     desk.submit(AtMostOnce);
     let growing = desk.machine.growing(desk.channel);
     assert_eq!(growing, Some(1), "one caller was told, another is gone");
@@ -226,9 +248,9 @@ fn what_becomes_of_a_call_when_the_channel_is_lost() {
 fn a_call_that_is_given_up_is_cancelled_if_it_was_written() {
     let mut desk = Desk::up(10);
     let (unsent, sent) = (desk.submit(AtMostOnce), desk.submit(AtMostOnce));
-    desk.machine.forget(unsent);
+    desk.forget(unsent);
     assert_eq!(desk.written(), [2]);
-    desk.machine.forget(sent);
+    desk.forget(sent);
     assert_eq!(desk.written(), [-2]);
     desk.answer(sent);
     assert_eq!(desk.machine.len(), 0);
@@ -241,7 +263,7 @@ fn cancels_of_a_lost_channel_do_not_go_on_the_next() {
     let mut desk = Desk::up(10);
     let id = desk.submit(AtLeastOnce);
     assert_eq!(desk.written(), [1]);
-    desk.machine.forget(id);
+    desk.forget(id);
     desk.lose();
     desk.connect(1, 10);
     assert_eq!(desk.written(), [0_i64; 0]);
@@ -325,7 +347,7 @@ fn calls_go_on_over_the_next_channel_while_one_waits_for_answers() {
     desk.connect(2, 10);
     let new = desk.submit(AtMostOnce);
     assert_eq!(desk.written(), [3]);
-    desk.machine.forget(given_up);
+    desk.forget(given_up);
     assert!(desk.machine.has_to_write_on(old) && !desk.machine.has_to_write_on(desk.channel));
     assert_eq!((desk.written(), desk.written_on(old)), (vec![], vec![-2]));
     desk.answer(slow);
@@ -370,13 +392,13 @@ fn what_is_to_be_written_on_one_channel_is_news_whatever_waits_on_another() {
     desk.machine.retire(old);
     desk.connect(1, 10);
     assert!(!desk.machine.has_news());
-    desk.machine.forget(one);
+    desk.forget(one);
     assert!(desk.machine.has_news(), "a cancel");
     let new = desk.submit(AtMostOnce);
     assert!(desk.machine.has_news(), "a request");
-    desk.machine.forget(other);
+    desk.forget(other);
     assert!(!desk.machine.has_news(), "another cancel on that channel");
-    desk.machine.forget(new);
+    desk.forget(new);
     desk.submit(AtMostOnce);
     assert!(!desk.machine.has_news(), "another request on that channel");
     assert_eq!(
@@ -408,6 +430,94 @@ fn a_keyed_call_goes_to_no_other_start_of_the_service_than_it_went_to() {
 }
 
 #[test]
+fn a_key_goes_to_one_start_of_the_service_while_any_call_has_it() {
+    let mut desk = Desk::up(10);
+    let first = desk.submit(Idempotent(KEY));
+    assert_eq!(desk.written(), [1]);
+    desk.machine.retire(desk.channel);
+    let (old, second) = (desk.channel, desk.submit(Idempotent(KEY)));
+    desk.connect(2, 10);
+    assert!(matches!(
+        desk.error(second),
+        CallError::Unknown(Loss::Restarted)
+    ));
+    let third = desk.submit(Idempotent(KEY));
+    assert!(matches!(
+        desk.error(third),
+        CallError::Unknown(Loss::Restarted)
+    ));
+    assert_eq!(desk.written(), [0_i64; 0]);
+    desk.machine.answered(old, first, Ok(Bytes::new()));
+    assert!(desk.take(first).unwrap().is_ok());
+    desk.submit(Idempotent(KEY));
+    assert_eq!(desk.written(), [4], "what came of it is known");
+}
+
+#[test]
+fn of_two_that_waited_with_one_key_the_second_goes_where_the_first_went_or_nowhere() {
+    let mut desk = Desk::new(100);
+    let [first, second] = [(); 2].map(|()| desk.submit(Idempotent(KEY)));
+    desk.connect(1, 1);
+    assert_eq!(desk.written(), [1]);
+    desk.machine.retire(desk.channel);
+    desk.connect(2, 1);
+    assert_eq!(desk.written(), [0_i64; 0]);
+    assert!(matches!(
+        desk.error(second),
+        CallError::Unknown(Loss::Restarted)
+    ));
+    assert!(desk.take(first).is_none());
+}
+
+/// Only the first sending may have been run.
+#[test]
+fn that_a_call_was_not_run_when_it_was_sent_again_is_no_proof_that_it_was_not() {
+    let busy = || CallError::Fault(Fault::new(FaultKind::Busy, "so busy"));
+    let too_large = CallError::TooLarge { length: 9, max: 8 };
+    for again in [false, true] {
+        for delivery in [AtLeastOnce, Idempotent(KEY)] {
+            let mut desk = Desk::up(10);
+            let [answered, unsendable] = [(); 2].map(|()| desk.submit(delivery));
+            if again {
+                assert_eq!(desk.written(), [1, 2]);
+                desk.lose();
+                desk.connect(1, 10);
+            }
+            assert_eq!(desk.written(), [1, 2]);
+            let channel = desk.channel;
+            desk.machine.answered(channel, answered, Err(busy()));
+            desk.machine.unsendable(unsendable, too_large.clone());
+            for (id, why) in [(answered, "so busy"), (unsendable, "9 bytes")] {
+                let error = desk.error(id);
+                assert_eq!(error.is_not_run(), !again, "{delivery:?}: {error}");
+                assert!(error.to_string().contains(why), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn that_a_call_was_not_run_is_no_proof_while_another_one_with_its_key_may_have_been() {
+    let mut desk = Desk::up(1);
+    let verdict = |desk: &Desk, key| {
+        let error = CallError::DeadlinePassed { sent: false };
+        let error = desk.machine.verdict(Idempotent(key), error);
+        error.is_not_run()
+    };
+    let call = desk.submit(Idempotent(KEY));
+    assert!(verdict(&desk, KEY));
+    assert_eq!(desk.written(), [1]);
+    assert!(!verdict(&desk, KEY) && verdict(&desk, KEY + 1));
+    desk.forget(call);
+    assert!(!verdict(&desk, KEY));
+    let again = desk.submit(Idempotent(KEY));
+    assert_eq!(desk.written(), [-1, 2]);
+    desk.answer(again);
+    assert!(desk.take(again).unwrap().is_ok());
+    assert!(verdict(&desk, KEY));
+}
+
+#[test]
 fn what_waits_for_answers_may_have_them_when_the_link_is_down() {
     let mut desk = Desk::up(10);
     let [answered, lost, again] = [AtMostOnce, AtMostOnce, AtLeastOnce].map(|how| desk.submit(how));
@@ -427,163 +537,4 @@ fn what_waits_for_answers_may_have_them_when_the_link_is_down() {
         desk.error(again),
         CallError::Unknown(Loss::Link(_))
     ));
-}
-
-/// What happens to a machine.
-#[derive(Debug, Clone)]
-enum Happening {
-    Submit(u8, u64),
-    Write(usize),
-    Answer(usize, usize),
-    Forget(usize),
-    Take(usize),
-    Lose(usize),
-    /// A new channel, beside the one before or after it.
-    Welcome(u32, u128, bool),
-    Retire,
-    Pass(u64),
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    let most = 1..6_u32;
-    prop_oneof![
-        4 => (0..3_u8, 1..50_u64).prop_map(|(kind, time)| Happening::Submit(kind, time)),
-        6 => (0..4_usize).prop_map(Happening::Write),
-        3 => (0..4_usize, 0..20_usize).prop_map(|(channel, id)| Happening::Answer(channel, id)),
-        2 => (0..20_usize).prop_map(Happening::Forget),
-        3 => (0..20_usize).prop_map(Happening::Take),
-        1 => (0..4_usize).prop_map(Happening::Lose),
-        2 => (most, 1..3_u128, any::<bool>())
-            .prop_map(|(most, boot, beside)| Happening::Welcome(most, boot, beside)),
-        1 => Just(Happening::Retire),
-        1 => (1..20_u64).prop_map(Happening::Pass),
-    ]
-}
-
-/// A channel as the service sees it.
-#[derive(Debug, Clone)]
-struct There {
-    number: ChannelNumber,
-    boot: u128,
-    most: u32,
-    last: u64,
-    calls: Vec<u64>,
-}
-
-/// The calls that were made and have not been taken, and what was written of each.
-#[derive(Debug, Default)]
-struct Book {
-    open: Vec<(u64, Delivery)>,
-    writes: BTreeMap<u64, Vec<u128>>,
-}
-
-impl There {
-    /// Takes what was written on the channel.
-    fn hear(&mut self, numbers: &[i64], book: &mut Book) -> Result<(), TestCaseError> {
-        for number in numbers {
-            let id = number.unsigned_abs();
-            if *number < 0 {
-                prop_assert!(self.calls.contains(&id), "a cancel of nothing");
-                self.calls.retain(|other| *other != id);
-                continue;
-            }
-            prop_assert!(id > self.last, "out of order");
-            self.last = id;
-            self.calls.push(id);
-            let writes = book.writes.entry(id).or_default();
-            writes.push(self.boot);
-            let (_, delivery) = book.open.iter().find(|(open, _)| *open == id).unwrap();
-            prop_assert!(*delivery != AtMostOnce || writes.len() == 1);
-            let is_keyed = matches!(delivery, Idempotent(_));
-            prop_assert!(!is_keyed || writes.iter().all(|boot| *boot == self.boot));
-        }
-        prop_assert!(self.calls.len() <= self.most as usize);
-        Ok(())
-    }
-}
-
-proptest! {
-    /// Whatever happens, the service never has more calls than it takes, no call is written twice on
-    /// a channel or more often than its delivery allows, none with a key to two starts of the service,
-    /// and each has one outcome.
-    #[test]
-    fn the_rules_hold_whatever_happens(happenings in prop::collection::vec(happening(), 1..200)) {
-        const PERMITS: usize = 8;
-        let mut desk = Desk::new(PERMITS);
-        let mut book = Book::default();
-        let mut channels: Vec<There> = Vec::new();
-        for happening in happenings {
-            let pick = |index: usize| book.open.get(index % book.open.len().max(1)).copied();
-            match happening {
-                Happening::Submit(kind, time) if book.open.len() < PERMITS => {
-                    let delivery = [AtMostOnce, AtLeastOnce, Idempotent(KEY)][usize::from(kind)];
-                    book.open.push((desk.submit_for(delivery, time), delivery));
-                }
-                Happening::Submit(..) => {
-                    let mut ticket = None;
-                    prop_assert!(desk.machine.reserve(&mut ticket, None, || 0).is_none());
-                    desk.machine.abandon(ticket);
-                }
-                Happening::Write(index) => {
-                    if let Some(there) = channels.get_mut(index) {
-                        let written = desk.written_on(there.number);
-                        there.hear(&written, &mut book)?;
-                    }
-                }
-                Happening::Answer(channel, index) => {
-                    if let Some(there) = channels.get_mut(channel).filter(|there| !there.calls.is_empty()) {
-                        let id = there.calls.remove(index % there.calls.len());
-                        desk.machine.answered(there.number, id, Ok(Bytes::new()));
-                        // A cancel that was on its way may go on: the service knows nothing of it.
-                        let known = desk.machine.channels.get(there.number).unwrap();
-                        there.calls.extend(known.cancels.contains(&id).then_some(id));
-                    }
-                }
-                Happening::Forget(index) => {
-                    if let Some((id, _)) = pick(index) {
-                        desk.machine.forget(id);
-                        book.open.retain(|(other, _)| *other != id);
-                    }
-                }
-                Happening::Take(index) => {
-                    if let Some((id, _)) = pick(index)
-                        && desk.take(id).is_some()
-                    {
-                        prop_assert!(desk.take(id).is_none(), "two outcomes");
-                        book.open.retain(|(other, _)| *other != id);
-                    }
-                }
-                Happening::Lose(index) => {
-                    if index < channels.len() {
-                        desk.machine.lost(channels.remove(index).number, &Loss::Finished);
-                    }
-                }
-                Happening::Welcome(most, boot, beside) => {
-                    desk.machine.retire(desk.channel);
-                    if !beside || channels.len() > 3 {
-                        for there in channels.drain(..) {
-                            desk.machine.lost(there.number, &Loss::Finished);
-                        }
-                    }
-                    desk.connect(boot, most);
-                    let number = desk.channel;
-                    channels.push(There { number, boot, most, last: 0, calls: Vec::new() });
-                }
-                Happening::Retire => desk.machine.retire(desk.channel),
-                Happening::Pass(time) => desk.pass(time),
-            }
-            prop_assert_eq!(desk.machine.len(), book.open.len());
-            for there in &channels {
-                let known = desk.machine.channels.get(there.number).unwrap();
-                prop_assert!(known.cancels.len() <= known.outstanding as usize);
-                prop_assert!(known.outstanding as usize <= there.calls.len());
-            }
-            prop_assert_eq!(desk.machine.channels.iter().count(), channels.len());
-        }
-        desk.pass(1_000);
-        for (id, _) in book.open {
-            prop_assert!(desk.take(id).is_some(), "each call has an outcome by its deadline");
-        }
-        prop_assert_eq!(desk.machine.len(), 0);
-    }
 }
