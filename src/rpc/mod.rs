@@ -4,6 +4,8 @@
 //! [`Client`] asks, and follows topics. The client stands on a [`Link`], which keeps one connection
 //! up for as many clients and protocols as wanted.
 
+#[cfg(test)]
+mod cable;
 mod calls;
 mod client;
 mod fault;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::world::{Ask, Cable, Running, World};
+use super::world::{Ask, Running, World};
 use crate::mux::Router;
+use crate::rpc::cable::Cable;
 use crate::rpc::{CallError, CallLimits, CallOptions, ClientConfig, Delivery};
 
 #[derive(Debug, Clone)]

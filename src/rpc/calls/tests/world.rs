@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,13 +10,13 @@ use futures_io::{AsyncRead, AsyncWrite};
 use serde::{Deserialize, Serialize};
 
 use crate::mux::{Config, Connection, ConnectionError, Role, Router};
+use crate::rpc::cable::Cable;
 use crate::rpc::link::{ByHand, DialError, LinkState};
 use crate::rpc::{
     CallLimits, Caller, Client, ClientConfig, Fault, Interface, Link, LinkError, Never, Service,
     ServiceLimits,
 };
 use crate::runtime::{Runtime, VirtualClock};
-use crate::transport::{MemoryStream, pipe};
 
 /// What the tests ask.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -156,7 +155,7 @@ pub(super) struct World {
     router: Router,
     limits: ServiceLimits,
     epoch: u64,
-    wires: Option<[Wire; 2]>,
+    cable: Option<Cable>,
     pub(super) ends: Option<(Connection, Connection)>,
     pub(super) config: Config,
 }
@@ -180,7 +179,7 @@ impl World {
             hand,
             limits,
             epoch: 0,
-            wires: None,
+            cable: None,
             ends: None,
             config: Config::default(),
         };
@@ -226,10 +225,8 @@ impl World {
     }
 
     pub(super) fn connect_with(&mut self, forth: usize, back: usize, router: Option<Router>) {
-        let (one, other) = pipe(64 * 1024);
-        let wires = [Wire::new(one, forth), Wire::new(other, back)];
-        self.wires = Some(wires.clone());
-        let [one, other] = wires;
+        let (cable, [one, other]) = Cable::new(forth, back);
+        self.cable = Some(cable);
         let here = self.end(one, Role::Dialer);
         let there = self.end(other, Role::Acceptor);
         if let Some(router) = router {
@@ -264,8 +261,8 @@ impl World {
 
     /// Cuts the present connection.
     pub(super) fn cut(&mut self) {
-        for wire in self.wires.take().into_iter().flatten() {
-            wire.cut();
+        if let Some(cable) = self.cable.take() {
+            cable.cut();
         }
         self.ends = None;
         self.hand.set(LinkState::CONNECTING);
@@ -274,7 +271,7 @@ impl World {
 
     /// The present connection, to be cut when the test wants.
     pub(super) fn cable(&mut self) -> Cable {
-        Cable(self.wires.take())
+        self.cable.take().expect("a connection")
     }
 
     /// Has the service's end of the present connection drained.
@@ -285,10 +282,7 @@ impl World {
 
     /// Whether the present connection is cut.
     pub(super) fn is_cut(&self) -> bool {
-        let wires = self.wires.iter().flatten();
-        wires
-            .into_iter()
-            .any(|wire| wire.inner.lock().unwrap().stream.is_none())
+        self.cable.as_ref().is_some_and(Cable::is_cut)
     }
 
     /// There is no connection, and the last attempt failed of that.
@@ -402,102 +396,5 @@ impl<T> Running<T> {
         if let Some(waker) = self.flag.waker.lock().unwrap().take() {
             waker.wake();
         }
-    }
-}
-
-/// A connection that can be cut.
-pub(super) struct Cable(Option<[Wire; 2]>);
-
-impl Cable {
-    pub(super) fn cut(self) {
-        self.0.into_iter().flatten().for_each(|wire| wire.cut());
-    }
-}
-
-/// One end of a pipe that can be cut.
-#[derive(Clone)]
-struct Wire {
-    inner: Arc<Mutex<Inner>>,
-}
-
-struct Inner {
-    stream: Option<MemoryStream>,
-    /// So many bytes are written before it is cut.
-    left: usize,
-    reader: Option<Waker>,
-}
-
-impl Wire {
-    fn new(stream: MemoryStream, left: usize) -> Self {
-        let inner = Inner {
-            stream: Some(stream),
-            left,
-            reader: None,
-        };
-        Self {
-            inner: Arc::new(Mutex::new(inner)),
-        }
-    }
-
-    fn cut(&self) {
-        let mut inner = self.inner.lock().unwrap();
-        let (stream, reader) = (inner.stream.take(), inner.reader.take());
-        drop(inner);
-        drop(stream);
-        reader.into_iter().for_each(Waker::wake);
-    }
-
-    fn with<T>(
-        &self,
-        act: impl FnOnce(Pin<&mut MemoryStream>, &mut usize) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let mut inner = self.inner.lock().unwrap();
-        let Inner { stream, left, .. } = &mut *inner;
-        match stream {
-            Some(stream) => act(Pin::new(stream), left),
-            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-        }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.inner.lock().unwrap().reader = Some(context.waker().clone());
-        self.with(|stream, _| stream.poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut is_over = false;
-        let written = self.with(|stream, left| {
-            let part = &buffer[..buffer.len().min(*left)];
-            let written = stream.poll_write(context, part);
-            if let Poll::Ready(Ok(count)) = &written {
-                *left -= count;
-            }
-            is_over = *left == 0;
-            written
-        });
-        if is_over {
-            self.cut();
-        }
-        written
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream, _| stream.poll_flush(context))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream, _| stream.poll_close(context))
     }
 }

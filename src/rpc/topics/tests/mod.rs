@@ -8,6 +8,7 @@ mod resuming;
 mod rules;
 mod sharing;
 mod spreading;
+mod walks;
 mod world;
 
 use std::sync::Arc;

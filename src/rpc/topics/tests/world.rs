@@ -5,13 +5,13 @@ use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 
 use crate::mux::{Config, Connection, Driver, Role, Router};
+use crate::rpc::cable::{Cable, Wire};
 use crate::rpc::link::ByHand;
 use crate::rpc::{
     Caller, Client, Event, Fault, FaultKind, Feed, FeedLimits, Interface, Link, LinkState, Never,
     Service, ServiceLimits, SubscribeError, SubscribeOptions, Subscription, TopicLimits, Topics,
 };
 use crate::runtime::{Runtime, SharedRuntime, VirtualClock};
-use crate::transport::pipe;
 
 /// Numbers on topics that have numbers.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub(super) struct World {
     hand: ByHand,
     epoch: u64,
     drivers: Vec<AbortHandle>,
+    cable: Option<Cable>,
     /// The client's end of the newest connection, and the server's.
     pub(super) ends: Option<(Connection, Connection)>,
 }
@@ -67,6 +68,7 @@ impl World {
             hand,
             epoch: 0,
             drivers: Vec::new(),
+            cable: None,
             ends: None,
             clock,
         };
@@ -95,7 +97,12 @@ impl World {
 
     /// Gives the link a connection.
     pub(super) fn connect(&mut self) {
-        let here = self.connect_with(Config::default());
+        self.connect_until(usize::MAX, usize::MAX);
+    }
+
+    /// Gives the link a connection that is cut when so many bytes went there, or so many back.
+    pub(super) fn connect_until(&mut self, forth: usize, back: usize) {
+        let here = self.connect_over(Cable::new(forth, back));
         self.epoch += 1;
         self.hand.set(LinkState::Up {
             epoch: self.epoch,
@@ -115,11 +122,12 @@ impl World {
         self.router = router;
     }
 
-    fn connect_with(&mut self, config: Config) -> Connection {
-        let (one, other) = pipe(64 * 1024);
+    fn connect_over(&mut self, (cable, [one, other]): (Cable, [Wire; 2])) -> Connection {
+        self.cable = Some(cable);
+        let config = Config::default;
         let runtime = || runtime(&self.clock);
-        let (here, driver) = Connection::with_runtime(one, Role::Dialer, config.clone(), runtime());
-        let (there, other) = Connection::with_runtime(other, Role::Acceptor, config, runtime());
+        let (here, driver) = Connection::with_runtime(one, Role::Dialer, config(), runtime());
+        let (there, other) = Connection::with_runtime(other, Role::Acceptor, config(), runtime());
         self.drive(driver);
         self.drive(other);
         let (router, serving) = (self.router.clone(), there.clone());
@@ -140,7 +148,7 @@ impl World {
     /// Cuts the connection as a killed process does, and tells the link.
     pub(super) fn kill(&mut self) {
         self.drivers.drain(..).for_each(|driver| driver.abort());
-        self.ends = None;
+        (self.ends, self.cable) = (None, None);
         self.clock.run_until_stalled();
         self.hand.set(LinkState::Waiting {
             attempt: 1,
@@ -149,6 +157,11 @@ impl World {
             why: None,
         });
         self.clock.run_until_stalled();
+    }
+
+    /// Whether the newest connection is cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cable.as_ref().is_some_and(Cable::is_cut)
     }
 
     /// Drains the connection, from this end or from the other.

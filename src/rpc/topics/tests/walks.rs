@@ -1,0 +1,275 @@
+//! Walks at random: subscribers of every kind to a server that is started anew, over connections that are cut
+//! anywhere. Nothing comes twice or out of order, what is missing is counted, and in the end everyone has everything.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use proptest::prelude::*;
+
+use super::world::{Begun, Numbers, World};
+use crate::rpc::{EndReason, Event, FeedLimits, GapReason, Lag, SubscribeOptions, Subscription};
+
+#[derive(Debug, Clone)]
+enum Act {
+    Publish(u64),
+    Subscribe(usize),
+    Leave(usize),
+    /// Someone reads so much.
+    Read(usize, usize),
+    Kill,
+    /// A new connection, which is cut behind so many bytes in either direction.
+    Connect(usize, usize),
+    /// This end or the other drains the connection.
+    Drain(bool),
+    /// Another process of the server.
+    Boot,
+    /// The feed is closed, and there is another one for the topic.
+    Close,
+    Pass(u64),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let bytes = || prop_oneof![2 => Just(usize::MAX), 1 => 1..1500_usize];
+    let act = prop_oneof![
+        6 => prop_oneof![1..4_u64, 1..150_u64].prop_map(Act::Publish),
+        3 => (0..9_usize).prop_map(Act::Subscribe),
+        1 => (0..8_usize).prop_map(Act::Leave),
+        6 => (0..8_usize, 1..40_usize).prop_map(|(nth, count)| Act::Read(nth, count)),
+        1 => Just(Act::Kill),
+        4 => (bytes(), bytes()).prop_map(|(forth, back)| Act::Connect(forth, back)),
+        1 => any::<bool>().prop_map(Act::Drain),
+        1 => Just(Act::Boot),
+        1 => Just(Act::Close),
+        1 => (1..40_u64).prop_map(Act::Pass),
+    ];
+    prop::collection::vec(act, 1..60)
+}
+
+/// Which of the feeds that there were, from 1, and how many of its items.
+type Place = (u64, u64);
+
+/// What the item at a place is.
+const fn number((feed, item): Place) -> u64 {
+    feed * 1_000_000 + item
+}
+
+struct Reader {
+    subscription: Subscription<Numbers>,
+    /// Behind what it has read, if that is known.
+    place: Option<Place>,
+    end: Option<EndReason>,
+    may_lag: bool,
+}
+
+impl Reader {
+    /// Reads one thing; false if there is nothing.
+    fn read(&mut self) -> bool {
+        let Some(Some(event)) = self.subscription.recv().now_or_never() else {
+            return false;
+        };
+        match (event, self.place) {
+            (Event::Item { value, cursor }, place) => {
+                let next = (value / 1_000_000, value % 1_000_000);
+                assert_eq!(cursor.sequence(), next.1);
+                if let Some((feed, item)) = place {
+                    assert_eq!(next, (feed, item + 1), "missing, doubled or out of order");
+                }
+                self.place = Some(next);
+            }
+            (Event::Gap { missed, why }, place) => {
+                assert_eq!(missed.is_none(), why == GapReason::Restarted);
+                assert!(missed != Some(0), "a gap of nothing: {why:?}");
+                self.place = place
+                    .zip(missed)
+                    .map(|((feed, item), missed)| (feed, item + missed));
+            }
+            (Event::End(reason), _) => {
+                assert!(self.end.is_none(), "nothing comes behind the end");
+                self.end = Some(reason);
+            }
+            (Event::Other { error, .. }, _) => panic!("{error}"),
+        }
+        true
+    }
+}
+
+struct Walk {
+    world: World,
+    limits: FeedLimits,
+    readers: Vec<Reader>,
+    /// They wait to be accepted; whether they lag, and where they begin, if they say so.
+    begun: Vec<(Begun, bool, Option<Place>)>,
+    /// The newest item.
+    newest: Place,
+    /// The last items of the feeds before.
+    lasts: Vec<Place>,
+    is_up: bool,
+}
+
+impl Walk {
+    fn new(limits: FeedLimits) -> Self {
+        Self {
+            world: World::new(limits),
+            limits,
+            readers: Vec::new(),
+            begun: Vec::new(),
+            newest: (1, 0),
+            lasts: Vec::new(),
+            is_up: false,
+        }
+    }
+
+    fn act(&mut self, act: &Act) {
+        // Whoever joins others while there is no connection begins where those are.
+        let mut is_begin_known = self.is_up;
+        match *act {
+            Act::Publish(count) => {
+                let (feed, item) = self.newest;
+                let items = item + 1..=item + count;
+                self.world.publish(items.map(|item| number((feed, item))));
+                self.newest = (feed, item + count);
+                is_begin_known = false;
+            }
+            Act::Subscribe(kind) => self.subscribe(kind),
+            Act::Leave(nth) => {
+                if nth < self.readers.len() {
+                    self.readers.swap_remove(nth);
+                }
+            }
+            Act::Read(nth, count) => {
+                if let Some(reader) = self.readers.get_mut(nth) {
+                    let _all = (0..count).all(|_| reader.read());
+                }
+            }
+            Act::Kill => self.kill(),
+            Act::Connect(forth, back) => {
+                self.kill();
+                self.world.connect_until(forth, back);
+                (self.is_up, is_begin_known) = (true, true);
+            }
+            Act::Drain(here) => {
+                if self.is_up {
+                    self.world.drain(here);
+                }
+            }
+            Act::Boot => {
+                self.kill();
+                self.world.boot(self.limits);
+                self.begin_feed();
+            }
+            Act::Close => {
+                self.world.topics.close(&1, None);
+                self.world.topics.open(&1).unwrap();
+                self.begin_feed();
+                is_begin_known = false;
+            }
+            Act::Pass(seconds) => self.world.pass(seconds),
+        }
+        self.world.run();
+        if self.is_up && self.world.is_cut() {
+            self.kill();
+        }
+        self.begin(is_begin_known);
+    }
+
+    fn begin_feed(&mut self) {
+        self.lasts.push(self.newest);
+        self.newest = (self.newest.0 + 1, 0);
+    }
+
+    fn kill(&mut self) {
+        self.is_up = false;
+        self.world.kill();
+    }
+
+    fn subscribe(&mut self, kind: usize) {
+        if self.readers.len() + self.begun.len() >= 8 {
+            return;
+        }
+        let alone = || SubscribeOptions::default().shared(false);
+        let small = || SubscribeOptions::default().capacity(3);
+        let here = self.world.feed().cursor();
+        let options = match kind {
+            0 => alone(),
+            1 => alone().lag(Lag::BackPressure).capacity(1),
+            2 => alone()
+                .lag(Lag::BackPressure)
+                .capacity(100)
+                .capacity_bytes(32),
+            3 => small(),
+            4 => small().resume(false),
+            5 => small().lag(Lag::Disconnect),
+            6 => small().capacity(100).capacity_bytes(32),
+            7 => small().capacity(50),
+            _ => alone().after(here),
+        };
+        let (may_lag, place) = (kind == 5, (kind == 8).then_some(self.newest));
+        let begun = self.world.begin(options.deadline(Duration::MAX));
+        self.begun.push((begun, may_lag, place));
+    }
+
+    /// Has those who were accepted read.
+    fn begin(&mut self, is_known: bool) {
+        let newest = self.newest;
+        self.begun.retain(|(begun, may_lag, place)| {
+            let Some(accepted) = begun.get() else {
+                return true;
+            };
+            self.readers.push(Reader {
+                subscription: accepted.expect("to be accepted"),
+                place: place.or(is_known.then_some(newest)),
+                end: None,
+                may_lag: *may_lag,
+            });
+            false
+        });
+    }
+
+    /// With a connection that stays, all who read have everything.
+    fn end(mut self) {
+        self.act(&Act::Connect(usize::MAX, usize::MAX));
+        assert!(self.begun.is_empty(), "all were accepted");
+        let mut some = true;
+        while some {
+            some = false;
+            for reader in &mut self.readers {
+                while reader.read() {
+                    some = true;
+                }
+            }
+            self.world.run();
+        }
+        for reader in &self.readers {
+            match &reader.end {
+                None => assert_eq!(reader.place.unwrap_or(self.newest), self.newest),
+                Some(EndReason::Closed(None)) => {
+                    assert!(reader.place.is_none_or(|place| self.lasts.contains(&place)));
+                }
+                Some(EndReason::Lagged) => assert!(reader.may_lag),
+                Some(other) => panic!("{other}"),
+            }
+        }
+        let open = self.readers.iter().filter(|reader| reader.end.is_none());
+        assert_eq!(self.world.feed().followers() == 0, open.count() == 0);
+        self.readers.clear();
+        self.world.run();
+        assert_eq!(self.world.feed().followers(), 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_connections_and_servers_do_everyone_has_everything_or_knows_what_is_missing(
+        items in prop::sample::select(vec![16, 100, 1024]),
+        age in prop::option::of(10..60_u64),
+        acts in acts(),
+    ) {
+        let limits = FeedLimits::default().items(items);
+        let of_age = |seconds| limits.age(Duration::from_secs(seconds));
+        let mut walk = Walk::new(age.map_or(limits, of_age));
+        for act in &acts {
+            walk.act(act);
+        }
+        walk.end();
+    }
+}
