@@ -3,9 +3,9 @@ use std::time::Duration;
 use crate::rpc::link::backoff::{Backoff, Ending, Planned, Policy};
 use crate::runtime::Instant;
 
-const BASE: Duration = Duration::from_millis(250);
-const CAP: Duration = Duration::from_secs(15);
-const STABLE: Duration = Duration::from_secs(10);
+pub(super) const BASE: Duration = Duration::from_millis(250);
+pub(super) const CAP: Duration = Duration::from_secs(15);
+pub(super) const STABLE: Duration = Duration::from_secs(10);
 /// The longest pause that may be drawn.
 const LONGEST: f64 = 1.0;
 

@@ -20,6 +20,7 @@ mod dark;
 mod endings;
 mod events;
 mod lives;
+mod walks;
 
 /// What becomes of an attempt.
 #[derive(Debug, Clone)]
@@ -123,6 +124,11 @@ impl World {
     /// Says what becomes of all attempts after those.
     pub(super) fn always(&self, fate: Fate) {
         self.peer.fates.lock().unwrap().1 = fate;
+    }
+
+    /// All attempts that nothing more is said of give a connection.
+    pub(super) fn forget_fates(&self) {
+        *self.peer.fates.lock().unwrap() = (VecDeque::new(), Fate::Up);
     }
 
     pub(super) fn dials(&self) -> usize {

@@ -9,7 +9,7 @@ use crate::rpc::{
 };
 
 #[derive(Debug, Clone)]
-struct Board(SharedTopics<Numbers, LocalBackplane>);
+pub(super) struct Board(pub(super) SharedTopics<Numbers, LocalBackplane>);
 
 impl Service for Board {
     type Interface = Numbers;
@@ -24,7 +24,7 @@ impl Service for Board {
     }
 }
 
-fn board(world: &World, backplane: &LocalBackplane, limits: FeedLimits) -> Board {
+pub(super) fn board(world: &World, backplane: &LocalBackplane, limits: FeedLimits) -> Board {
     let backplane = backplane.clone();
     Board(SharedTopics::with_runtime(
         backplane,
@@ -34,7 +34,7 @@ fn board(world: &World, backplane: &LocalBackplane, limits: FeedLimits) -> Board
     ))
 }
 
-fn publish(board: &Board, numbers: impl IntoIterator<Item = u64>) {
+pub(super) fn publish(board: &Board, numbers: impl IntoIterator<Item = u64>) {
     for number in numbers {
         let published = board.0.publish(&1, &number).now_or_never();
         published.expect("no wait").expect("to be published");

@@ -6,8 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
+use super::spreading::{Board, board, publish};
 use super::world::{Begun, Numbers, World};
-use crate::rpc::{EndReason, Event, FeedLimits, GapReason, Lag, SubscribeOptions, Subscription};
+use crate::rpc::{
+    EndReason, Event, Feed, FeedLimits, GapReason, Lag, LocalBackplane, SubscribeOptions,
+    Subscription, TopicLimits,
+};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -17,11 +21,11 @@ enum Act {
     /// Someone reads so much.
     Read(usize, usize),
     Kill,
-    /// A new connection, which is cut behind so many bytes in either direction.
-    Connect(usize, usize),
+    /// A new connection, to one of the servers, which is cut behind so many bytes in either direction.
+    Connect(usize, usize, usize),
     /// This end or the other drains the connection.
     Drain(bool),
-    /// Another process of the server.
+    /// The server that is connected is killed, and there is another one in its place.
     Boot,
     /// The feed is closed, and there is another one for the topic.
     Close,
@@ -36,7 +40,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => (0..8_usize).prop_map(Act::Leave),
         6 => (0..8_usize, 1..40_usize).prop_map(|(nth, count)| Act::Read(nth, count)),
         1 => Just(Act::Kill),
-        4 => (bytes(), bytes()).prop_map(|(forth, back)| Act::Connect(forth, back)),
+        4 => (0..2_usize, bytes(), bytes())
+            .prop_map(|(to, forth, back)| Act::Connect(to, forth, back)),
         1 => any::<bool>().prop_map(Act::Drain),
         1 => Just(Act::Boot),
         1 => Just(Act::Close),
@@ -93,8 +98,17 @@ impl Reader {
     }
 }
 
+/// Who serves the topic.
+enum Servers {
+    /// One that has nothing of what was published before it was started.
+    One,
+    /// Two over a backplane, the first of which is connected or was last.
+    Two(LocalBackplane, [Board; 2]),
+}
+
 struct Walk {
     world: World,
+    servers: Servers,
     limits: FeedLimits,
     readers: Vec<Reader>,
     /// They wait to be accepted; whether they lag, and where they begin, if they say so.
@@ -107,9 +121,21 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(limits: FeedLimits) -> Self {
+    fn of_one(limits: FeedLimits) -> Self {
+        Self::of(World::new(limits), Servers::One, limits)
+    }
+
+    fn of_two(limits: FeedLimits) -> Self {
+        let world = World::new(limits);
+        let backplane = LocalBackplane::with_limits(1, limits);
+        let boards = [(); 2].map(|()| board(&world, &backplane, limits));
+        Self::of(world, Servers::Two(backplane, boards), limits)
+    }
+
+    fn of(world: World, servers: Servers, limits: FeedLimits) -> Self {
         Self {
-            world: World::new(limits),
+            world,
+            servers,
             limits,
             readers: Vec::new(),
             begun: Vec::new(),
@@ -126,7 +152,7 @@ impl Walk {
             Act::Publish(count) => {
                 let (feed, item) = self.newest;
                 let items = item + 1..=item + count;
-                self.world.publish(items.map(|item| number((feed, item))));
+                self.publish(items.map(|item| number((feed, item))));
                 self.newest = (feed, item + count);
                 is_begin_known = false;
             }
@@ -142,8 +168,12 @@ impl Walk {
                 }
             }
             Act::Kill => self.kill(),
-            Act::Connect(forth, back) => {
+            Act::Connect(to, forth, back) => {
                 self.kill();
+                if let Servers::Two(_, boards) = &mut self.servers {
+                    boards.rotate_left(to);
+                    self.world.serve(boards[0].clone(), TopicLimits::default());
+                }
                 self.world.connect_until(forth, back);
                 (self.is_up, is_begin_known) = (true, true);
             }
@@ -154,13 +184,10 @@ impl Walk {
             }
             Act::Boot => {
                 self.kill();
-                self.world.boot(self.limits);
-                self.begin_feed();
+                self.boot();
             }
             Act::Close => {
-                self.world.topics.close(&1, None);
-                self.world.topics.open(&1).unwrap();
-                self.begin_feed();
+                self.close();
                 is_begin_known = false;
             }
             Act::Pass(seconds) => self.world.pass(seconds),
@@ -170,6 +197,49 @@ impl Walk {
             self.kill();
         }
         self.begin(is_begin_known);
+    }
+
+    fn publish(&self, numbers: impl Iterator<Item = u64>) {
+        match &self.servers {
+            Servers::One => self.world.publish(numbers),
+            Servers::Two(_, boards) => publish(&boards[1], numbers),
+        }
+    }
+
+    fn boot(&mut self) {
+        match &mut self.servers {
+            Servers::One => {
+                self.world.boot(self.limits);
+                self.begin_feed();
+            }
+            Servers::Two(backplane, boards) => {
+                boards[0] = board(&self.world, backplane, self.limits);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        match &self.servers {
+            Servers::One => {
+                self.world.topics.close(&1, None);
+                self.world.topics.open(&1).unwrap();
+                self.begin_feed();
+            }
+            Servers::Two(_, boards) => {
+                boards[0].0.close(&1, None);
+                self.lasts.push(self.newest);
+            }
+        }
+    }
+
+    fn feed(&self) -> Feed<u64> {
+        match &self.servers {
+            Servers::One => self.world.feed(),
+            Servers::Two(_, boards) => {
+                let opened = boards[0].0.open(&1).now_or_never();
+                opened.expect("no wait").expect("a feed")
+            }
+        }
     }
 
     fn begin_feed(&mut self) {
@@ -188,7 +258,7 @@ impl Walk {
         }
         let alone = || SubscribeOptions::default().shared(false);
         let small = || SubscribeOptions::default().capacity(3);
-        let here = self.world.feed().cursor();
+        let here = self.feed().cursor();
         let options = match kind {
             0 => alone(),
             1 => alone().lag(Lag::BackPressure).capacity(1),
@@ -227,7 +297,7 @@ impl Walk {
 
     /// With a connection that stays, all who read have everything.
     fn end(mut self) {
-        self.act(&Act::Connect(usize::MAX, usize::MAX));
+        self.act(&Act::Connect(1, usize::MAX, usize::MAX));
         assert!(self.begun.is_empty(), "all were accepted");
         let mut some = true;
         while some {
@@ -250,23 +320,37 @@ impl Walk {
             }
         }
         let open = self.readers.iter().filter(|reader| reader.end.is_none());
-        assert_eq!(self.world.feed().followers() == 0, open.count() == 0);
+        assert_eq!(self.feed().followers() == 0, open.count() == 0);
         self.readers.clear();
         self.world.run();
-        assert_eq!(self.world.feed().followers(), 0);
+        assert_eq!(self.feed().followers(), 0);
     }
+}
+
+/// What a feed keeps.
+fn limits() -> impl Strategy<Value = FeedLimits> {
+    let items = prop::sample::select(vec![16, 100, 1024]);
+    items.prop_map(|items| FeedLimits::default().items(items))
 }
 
 proptest! {
     #[test]
     fn whatever_the_connections_and_servers_do_everyone_has_everything_or_knows_what_is_missing(
-        items in prop::sample::select(vec![16, 100, 1024]),
+        limits in limits(),
         age in prop::option::of(10..60_u64),
         acts in acts(),
     ) {
-        let limits = FeedLimits::default().items(items);
         let of_age = |seconds| limits.age(Duration::from_secs(seconds));
-        let mut walk = Walk::new(age.map_or(limits, of_age));
+        let mut walk = Walk::of_one(age.map_or(limits, of_age));
+        for act in &acts {
+            walk.act(act);
+        }
+        walk.end();
+    }
+
+    #[test]
+    fn the_same_holds_of_two_servers_over_a_backplane(limits in limits(), acts in acts()) {
+        let mut walk = Walk::of_two(limits);
         for act in &acts {
             walk.act(act);
         }
