@@ -93,7 +93,7 @@ impl SubscribeOptions {
     /// Default yes.
     ///
     /// One that joins others gets what is published from then on. While those catch up on what they missed, as after
-    /// a lost connection, it has what comes for itself, and shares it with those that come later.
+    /// a lost connection, it has what comes for itself and those that come later; then all of them share again.
     #[must_use]
     pub fn shared(mut self, shared: bool) -> Self {
         self.shared = shared;

@@ -25,8 +25,8 @@ use crate::rpc::link::LinkError;
 pub(super) struct Machine {
     most: usize,
     upstreams: BTreeMap<u64, Upstream>,
-    /// Those that others may join when they are joinable, the newest of each topic.
-    by_topic: FxHashMap<Sharing, u64>,
+    /// Those that others may join when they are joinable, the newest of each topic last.
+    by_topic: FxHashMap<Sharing, Vec<u64>>,
     next_id: u64,
     subscribers: FxHashMap<u64, Subscriber>,
     next_subscriber: u64,
@@ -114,7 +114,9 @@ impl Machine {
             topic: topic.clone(),
             resume: options.resume,
         });
-        let shared = sharing.as_ref().and_then(|key| self.by_topic.get(key));
+        let shared = sharing
+            .as_ref()
+            .and_then(|key| self.by_topic.get(key)?.last());
         let joined = shared.filter(|id| self.upstreams.get(id).is_some_and(Upstream::is_joinable));
         let id = match joined {
             Some(id) => *id,
@@ -156,13 +158,22 @@ impl Machine {
             seen: options.after,
             subscribers: BTreeSet::new(),
             sharing: sharing.clone(),
+            has_twins: false,
             has_back_pressure: options.lag == Lag::BackPressure,
             credit: None,
             newest: None,
         };
         self.upstreams.insert(id, upstream);
         if let Some(sharing) = sharing {
-            self.by_topic.insert(sharing, id);
+            let twins = self.by_topic.entry(sharing).or_default();
+            twins.push(id);
+            if twins.len() > 1 {
+                for twin in twins {
+                    if let Some(twin) = self.upstreams.get_mut(twin) {
+                        twin.has_twins = true;
+                    }
+                }
+            }
         }
         if self.is_up {
             self.due.insert(id);
@@ -239,12 +250,56 @@ impl Machine {
                 None
             }
             State::Asked | State::Live => {
-                upstream.state = State::Leaving;
-                self.unshare(id);
-                self.due.insert(id);
+                self.unsubscribe(id);
                 Some(id)
             }
             State::Leaving => Some(id),
+        }
+    }
+
+    /// Tells the server that nobody is left.
+    fn unsubscribe(&mut self, id: u64) {
+        if let Some(upstream) = self.upstreams.get_mut(&id) {
+            upstream.state = State::Leaving;
+        }
+        self.unshare(id);
+        self.due.insert(id);
+    }
+
+    /// Has those who have come to the same place on one topic share what comes from there on.
+    fn merge(&mut self, id: u64) {
+        let Some(upstream) = self
+            .upstreams
+            .get(&id)
+            .filter(|upstream| upstream.has_twins)
+        else {
+            return;
+        };
+        let sharing = upstream.sharing.as_ref();
+        let twins = sharing.and_then(|sharing| self.by_topic.get(sharing));
+        let is_same = |twin: &Upstream| {
+            twin.state == State::Live && twin.credit.is_none() && twin.seen == upstream.seen
+        };
+        let same = twins.into_iter().flatten().copied();
+        let mut same = same.filter(|twin| self.upstreams.get(twin).is_some_and(is_same));
+        let (Some(former), Some(next)) = (same.next(), same.next()) else {
+            return;
+        };
+        if let Some(upstream) = self.upstreams.get_mut(&former) {
+            let numbers = std::mem::take(&mut upstream.subscribers);
+            self.hand_over(numbers, next);
+        }
+        self.unsubscribe(former);
+    }
+
+    fn hand_over(&mut self, mut numbers: BTreeSet<u64>, to: u64) {
+        for number in &numbers {
+            if let Some(subscriber) = self.subscribers.get_mut(number) {
+                subscriber.upstream = to;
+            }
+        }
+        if let Some(upstream) = self.upstreams.get_mut(&to) {
+            upstream.subscribers.append(&mut numbers);
         }
     }
 
@@ -285,10 +340,22 @@ impl Machine {
     /// Nobody joins it any more.
     fn unshare(&mut self, id: u64) {
         let upstream = self.upstreams.get_mut(&id);
-        if let Some(sharing) = upstream.and_then(|upstream| upstream.sharing.take())
-            && self.by_topic.get(&sharing) == Some(&id)
-        {
-            self.by_topic.remove(&sharing);
+        let Some(sharing) = upstream.and_then(|upstream| upstream.sharing.take()) else {
+            return;
+        };
+        if let Some(twins) = self.by_topic.get_mut(&sharing) {
+            twins.retain(|twin| *twin != id);
+            match twins[..] {
+                [] => {
+                    self.by_topic.remove(&sharing);
+                }
+                [single] => {
+                    if let Some(single) = self.upstreams.get_mut(&single) {
+                        single.has_twins = false;
+                    }
+                }
+                _ => {}
+            }
         }
     }
 }

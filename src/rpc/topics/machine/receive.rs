@@ -92,6 +92,7 @@ impl Machine {
         }
         // It is in no queue if all have it, or none is to have it.
         self.consider_credit(id);
+        self.merge(id);
         Ok(())
     }
 

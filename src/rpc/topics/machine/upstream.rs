@@ -21,6 +21,8 @@ pub(super) struct Upstream {
     pub(super) subscribers: BTreeSet<u64>,
     /// How others with an equal topic find it.
     pub(super) sharing: Option<Sharing>,
+    /// There are others of its topic, to be one with as soon as they are at the same place.
+    pub(super) has_twins: bool,
     /// Of a single subscriber, which is to get no more than it has room for, always.
     pub(super) has_back_pressure: bool,
     /// With back-pressure; and without, while it catches up: however much was published meanwhile, it comes as fast

@@ -42,13 +42,20 @@ fn who_joins_late_gets_what_is_published_from_then_on() {
     world.publish(7..8);
     world.connect();
     let mut later = later.get().expect("an answer").expect("to be accepted");
+    let followers = world.feed().followers();
+    assert_eq!(followers, 2, "who came meanwhile waits for nobody");
     world.publish(8..10);
     world.run();
     assert_eq!(read(&mut early), texts(5..10));
     assert_eq!(read(&mut late), texts(5..10));
     assert_eq!(read(&mut later), texts(8..10));
     let followers = world.feed().followers();
-    assert_eq!(followers, 2, "who came meanwhile waits for nobody");
+    assert_eq!(followers, 1, "all have come to the same place");
+    world.publish(10..12);
+    world.run();
+    for subscription in [&mut early, &mut late, &mut later] {
+        assert_eq!(read(subscription), texts(10..12));
+    }
 }
 
 #[test]

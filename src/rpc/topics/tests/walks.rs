@@ -1,6 +1,8 @@
 //! Walks at random: subscribers of every kind to a server that is started anew, over connections that are cut
 //! anywhere. Nothing comes twice or out of order, what is missing is counted, and in the end everyone has everything.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -50,6 +52,15 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 1..60)
 }
 
+/// Kinds of subscriptions that share what comes.
+const SHARED: RangeInclusive<usize> = 3..=7;
+/// One of them that goes on with what is new after a lost connection,
+const ANEW: usize = 4;
+/// and one that ends when it lags.
+const CUT_OFF: usize = 5;
+/// A kind that says where it begins.
+const AFTER: usize = 8;
+
 /// Which of the feeds that there were, from 1, and how many of its items.
 type Place = (u64, u64);
 
@@ -63,7 +74,7 @@ struct Reader {
     /// Behind what it has read, if that is known.
     place: Option<Place>,
     end: Option<EndReason>,
-    may_lag: bool,
+    kind: usize,
 }
 
 impl Reader {
@@ -111,8 +122,8 @@ struct Walk {
     servers: Servers,
     limits: FeedLimits,
     readers: Vec<Reader>,
-    /// They wait to be accepted; whether they lag, and where they begin, if they say so.
-    begun: Vec<(Begun, bool, Option<Place>)>,
+    /// They wait to be accepted; of what kind they are, and where they begin, if they say so.
+    begun: Vec<(Begun, usize, Option<Place>)>,
     /// The newest item.
     newest: Place,
     /// The last items of the feeds before.
@@ -267,21 +278,22 @@ impl Walk {
                 .capacity(100)
                 .capacity_bytes(32),
             3 => small(),
-            4 => small().resume(false),
-            5 => small().lag(Lag::Disconnect),
+            ANEW => small().resume(false),
+            CUT_OFF => small().lag(Lag::Disconnect),
             6 => small().capacity(100).capacity_bytes(32),
             7 => small().capacity(50),
-            _ => alone().after(here),
+            AFTER => alone().after(here),
+            kind => panic!("{kind} is no kind"),
         };
-        let (may_lag, place) = (kind == 5, (kind == 8).then_some(self.newest));
+        let place = (kind == AFTER).then_some(self.newest);
         let begun = self.world.begin(options.deadline(Duration::MAX));
-        self.begun.push((begun, may_lag, place));
+        self.begun.push((begun, kind, place));
     }
 
     /// Has those who were accepted read.
     fn begin(&mut self, is_known: bool) {
         let newest = self.newest;
-        self.begun.retain(|(begun, may_lag, place)| {
+        self.begun.retain(|(begun, kind, place)| {
             let Some(accepted) = begun.get() else {
                 return true;
             };
@@ -289,16 +301,26 @@ impl Walk {
                 subscription: accepted.expect("to be accepted"),
                 place: place.or(is_known.then_some(newest)),
                 end: None,
-                may_lag: *may_lag,
+                kind: *kind,
             });
             false
         });
     }
 
-    /// With a connection that stays, all who read have everything.
+    /// With a connection that stays, all who read have everything, and share what comes.
     fn end(mut self) {
         self.act(&Act::Connect(1, usize::MAX, usize::MAX));
         assert!(self.begun.is_empty(), "all were accepted");
+        self.read_all();
+        self.act(&Act::Publish(1));
+        self.read_all();
+        self.check();
+        self.readers.clear();
+        self.world.run();
+        assert_eq!(self.feed().followers(), 0);
+    }
+
+    fn read_all(&mut self) {
         let mut some = true;
         while some {
             some = false;
@@ -309,21 +331,24 @@ impl Walk {
             }
             self.world.run();
         }
+    }
+
+    fn check(&self) {
         for reader in &self.readers {
             match &reader.end {
                 None => assert_eq!(reader.place.unwrap_or(self.newest), self.newest),
                 Some(EndReason::Closed(None)) => {
                     assert!(reader.place.is_none_or(|place| self.lasts.contains(&place)));
                 }
-                Some(EndReason::Lagged) => assert!(reader.may_lag),
+                Some(EndReason::Lagged) => assert_eq!(reader.kind, CUT_OFF),
                 Some(other) => panic!("{other}"),
             }
         }
         let open = self.readers.iter().filter(|reader| reader.end.is_none());
-        assert_eq!(self.feed().followers() == 0, open.count() == 0);
-        self.readers.clear();
-        self.world.run();
-        assert_eq!(self.feed().followers(), 0);
+        let shared = open.clone().filter(|reader| SHARED.contains(&reader.kind));
+        let streams: BTreeSet<bool> = shared.clone().map(|reader| reader.kind == ANEW).collect();
+        let alone = open.count() - shared.count();
+        assert_eq!(self.feed().followers(), alone + streams.len());
     }
 }
 

@@ -81,6 +81,45 @@ fn who_comes_while_others_catch_up_has_a_stream_of_its_own() {
 }
 
 #[test]
+fn who_has_a_stream_of_its_own_shares_when_others_have_caught_up() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    let first = live(&mut machine, &options);
+    machine.link_up();
+    let [second, third] = [(); 2].map(|()| begin(&mut machine, &options));
+    sent(&mut machine);
+    machine.receive(accepted_behind(1, 10, 12)).unwrap();
+    machine.receive(accepted(2, 12)).unwrap();
+    machine.receive(item(1, 11)).unwrap();
+    machine.receive(item(2, 13)).unwrap();
+    machine.receive(item(1, 12)).unwrap();
+    assert_eq!(sent(&mut machine), [format!("credit 1 {}", u64::MAX)]);
+    machine.receive(item(2, 14)).unwrap();
+    machine.receive(item(1, 13)).unwrap();
+    assert_eq!(sent(&mut machine), [""; 0], "the first is behind");
+    machine.receive(item(1, 14)).unwrap();
+    assert_eq!(sent(&mut machine), ["unsubscribe 1"]);
+    machine.receive(item(2, 15)).unwrap();
+    machine.receive(item(1, 15)).unwrap();
+    let fourth = begin(&mut machine, &options);
+    machine.receive(FromServer::Unsubscribed { id: 1 }).unwrap();
+    machine.receive(item(2, 16)).unwrap();
+    assert_eq!(sent(&mut machine), [""; 0]);
+    assert_eq!(
+        read(&mut machine, first),
+        ["11", "12", "13", "14", "15", "16"]
+    );
+    for number in [second, third] {
+        assert_eq!(read(&mut machine, number), ["13", "14", "15", "16"]);
+    }
+    assert_eq!(read(&mut machine, fourth), ["16"]);
+    for number in [first, second, third] {
+        assert_eq!(machine.leave(number), None);
+    }
+    assert_eq!(machine.leave(fourth), Some(2));
+}
+
+#[test]
 fn who_comes_when_others_have_caught_up_shares_what_comes() {
     let mut machine = up();
     let options = SubscribeOptions::default();

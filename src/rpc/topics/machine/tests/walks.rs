@@ -349,6 +349,10 @@ impl Walk {
         }
         self.settle(|reader| reader.number % 2 == 0);
         self.settle(|_| true);
+        // Those who have caught up share what comes next.
+        self.act(&Act::Publish(1, 0));
+        self.settle(|_| true);
+        assert!(self.machine.by_topic.values().all(|twins| twins.len() == 1));
         let followed: usize = self.server.served.len();
         assert_eq!(self.machine.upstreams.len(), followed);
         for reader in self.readers {
