@@ -66,14 +66,11 @@ impl Service for Shop {
         if order.count == 0 {
             return Err(Fault::refused("none of it is no order"));
         }
-        let placed = self.orders.publish(&(), &order).await;
-        let placed = placed.map_err(|error| Fault::refused(error.to_string()))?;
-        Ok(placed.sequence())
+        Ok(self.orders.publish(&(), &order).await?.sequence())
     }
 
     async fn follow(&self, _: Caller, (): ()) -> Result<Feed<Order>, Fault> {
-        let feed = self.orders.open(&()).await;
-        feed.map_err(|error| Fault::refused(error.to_string()))
+        Ok(self.orders.open(&()).await?)
     }
 }
 

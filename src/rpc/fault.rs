@@ -34,12 +34,18 @@ pub enum FaultKind {
     /// The time for the call was up before the service had an answer.
     DeadlinePassed,
     /// The service does as much as it can already: trying later is safe.
+    ///
+    /// A handler answers a call so before it has done anything: the caller takes the call for one that was
+    /// [not run](super::CallError::is_not_run).
     Busy,
     /// The service's handler panicked.
     Panicked,
     /// The key of an idempotent call is no longer, or not yet, known to answer it: whether the
     /// call was run is unknown.
     KeyForgotten,
+    /// The service lacks what it needs at the moment, such as its database or its backplane: how much of a call it has
+    /// done is unknown. A subscription that goes on over another connection is asked for again.
+    Unavailable,
     /// A kind that this end is too old to know, by its number on the wire.
     Unknown(u32),
     /// The application's own kind, by number.
@@ -109,6 +115,11 @@ impl Fault {
 }
 
 impl FaultKind {
+    /// Whether the same may well be answered otherwise a little later.
+    pub(super) fn is_passing(self) -> bool {
+        matches!(self, Self::Busy | Self::DeadlinePassed | Self::Unavailable)
+    }
+
     fn number(self) -> u64 {
         match self {
             Self::Refused => 0,
@@ -119,6 +130,7 @@ impl FaultKind {
             Self::Busy => 5,
             Self::Panicked => 6,
             Self::KeyForgotten => 7,
+            Self::Unavailable => 8,
             Self::Unknown(number) => number.into(),
             Self::Application(number) => FIRST_APPLICATION.saturating_add(number.into()),
         }
@@ -135,6 +147,7 @@ impl FaultKind {
             5 => Self::Busy,
             6 => Self::Panicked,
             7 => Self::KeyForgotten,
+            8 => Self::Unavailable,
             other => match other.checked_sub(FIRST_APPLICATION) {
                 Some(application) => Self::Application(application.try_into().ok()?),
                 None => Self::Unknown(other.try_into().ok()?),
@@ -162,6 +175,7 @@ impl fmt::Display for FaultKind {
             Self::Busy => "the service is busy, try later",
             Self::Panicked => "the service's handler panicked",
             Self::KeyForgotten => "the service no longer knows the key, the call may have been run",
+            Self::Unavailable => "the service lacks what it needs, try later",
             Self::Unknown(number) => {
                 return write!(formatter, "a fault unknown here, number {number}");
             }

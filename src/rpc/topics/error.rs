@@ -7,7 +7,7 @@ use super::backplane::BackplaneError;
 use super::event::EndReason;
 use crate::codec::CodecError;
 use crate::mux::Code;
-use crate::rpc::fault::Fault;
+use crate::rpc::fault::{Fault, FaultKind};
 use crate::rpc::link::{LinkError, LinkFailure};
 
 /// Why there is no subscription.
@@ -111,5 +111,49 @@ impl From<CodecError> for PublishError {
 impl From<BackplaneError> for PublishError {
     fn from(cause: BackplaneError) -> Self {
         Self::Backplane(cause)
+    }
+}
+
+/// For a service that publishes, or opens a topic, while it answers. If the same may succeed a little later, the kind is
+/// [`FaultKind::Busy`], or [`FaultKind::Unavailable`] if the item may have been published; [`FaultKind::Refused`] otherwise.
+impl From<PublishError> for Fault {
+    fn from(error: PublishError) -> Self {
+        let kind = match &error {
+            PublishError::Backplane(cause) if cause.is_fatal() => FaultKind::Refused,
+            PublishError::Backplane(cause) if cause.may_have_been_published() => {
+                FaultKind::Unavailable
+            }
+            PublishError::Backplane(_) | PublishError::TooManyTopics { .. } => FaultKind::Busy,
+            _ => FaultKind::Refused,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_may_succeed_a_little_later_is_answered_by_busy() {
+        let lost = BackplaneError::from(Error::from(ErrorKind::ConnectionReset));
+        assert!(lost.may_have_been_published());
+        let after = Duration::from_secs(1);
+        for (error, kind) in [
+            (PublishError::TooManyTopics { limit: 1 }, FaultKind::Busy),
+            (BackplaneError::NotSent { after }.into(), FaultKind::Busy),
+            (lost.into(), FaultKind::Unavailable),
+            (
+                BackplaneError::Forbidden("no".into()).into(),
+                FaultKind::Refused,
+            ),
+            (PublishError::Closed, FaultKind::Refused),
+        ] {
+            let text = error.to_string();
+            let fault = Fault::from(error);
+            assert_eq!((fault.kind(), fault.reason()), (kind, &*text));
+        }
     }
 }

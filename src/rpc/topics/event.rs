@@ -65,7 +65,9 @@ pub enum GapReason {
 pub enum EndReason {
     /// The service closed the feed, with words about it or without.
     Closed(Option<Fault>),
-    /// The service refused to go on when it was asked again, on another connection.
+    /// The service refused to go on when it was asked again, on another connection. If it was
+    /// [busy](crate::rpc::FaultKind::Busy) or [lacked something](crate::rpc::FaultKind::Unavailable), or did not decide in time,
+    /// it is asked until it says something else.
     Refused(Fault),
     /// The subscriber was too slow, and had asked to be cut off then: [`Lag::Disconnect`](super::Lag::Disconnect).
     Lagged,

@@ -17,10 +17,12 @@ use super::wire::{FromClient, FromServer, WireError};
 use crate::mux::{ChannelError, Code, Connection, OpenError, RawChannel, RawReceiver, RawSender};
 use crate::rpc::fault::Fault;
 use crate::rpc::link::{LinkState, LinkWatch};
-use crate::runtime::SharedRuntime;
+use crate::runtime::{SharedRuntime, Task};
 
 /// A channel that failed while its connection lives is opened again after this time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// What a server could not go on with is asked for again after this time, or up to twice as much.
+const POSTPONED: Duration = Duration::from_secs(1);
 /// What the task does at most before others have their turn.
 const ROUNDS: usize = 32;
 const MESSAGES_AT_ONCE: usize = 64;
@@ -89,7 +91,7 @@ async fn converse(
             Err(_) => return,
         };
         shared.with(Machine::link_up);
-        let mut conversation = Conversation::new(shared, channel);
+        let mut conversation = Conversation::new(shared, channel, runtime);
         let speaking = poll_fn(|context| conversation.poll(context));
         let Either::Left((failure, _)) = select(speaking, pin!(connection.spent())).await else {
             // The connection waits for its channels: the subscriptions go on over the next one.
@@ -127,6 +129,10 @@ struct Conversation<'shared> {
     receiver: RawReceiver,
     outgoing: Option<FromClient>,
     batch: Vec<FromServer>,
+    runtime: &'shared SharedRuntime,
+    has_postponed: bool,
+    /// When that is asked for again.
+    again: Option<Task>,
 }
 
 /// Why a channel is over.
@@ -143,7 +149,7 @@ enum Failure {
 }
 
 impl<'shared> Conversation<'shared> {
-    fn new(shared: &'shared Shared, channel: RawChannel) -> Self {
+    fn new(shared: &'shared Shared, channel: RawChannel, runtime: &'shared SharedRuntime) -> Self {
         let (sender, receiver) = channel.split();
         Self {
             shared,
@@ -151,6 +157,9 @@ impl<'shared> Conversation<'shared> {
             receiver,
             outgoing: None,
             batch: Vec::new(),
+            runtime,
+            has_postponed: false,
+            again: None,
         }
     }
 
@@ -160,6 +169,7 @@ impl<'shared> Conversation<'shared> {
                 Poll::Ready(Err(failure)) => return Poll::Ready(failure),
                 other => other.is_ready(),
             };
+            self.poll_again(context);
             let written = self.poll_write(context);
             if let Poll::Ready(Err(failure)) = written {
                 return Poll::Ready(failure.into());
@@ -192,12 +202,29 @@ impl<'shared> Conversation<'shared> {
         if self.batch.is_empty() && failure.is_none() {
             return Poll::Pending;
         }
-        self.shared.with(|machine| {
-            self.batch
-                .drain(..)
-                .try_for_each(|message| machine.receive(message))
+        self.has_postponed = self.shared.with(|machine| {
+            let mut batch = self.batch.drain(..);
+            batch.try_for_each(|message| machine.receive(message))?;
+            Ok::<bool, Failure>(machine.has_postponed())
         })?;
         Poll::Ready(failure.map_or(Ok(()), Err))
+    }
+
+    /// Asks again for what was postponed, when the pause is over.
+    fn poll_again(&mut self, context: &mut Context<'_>) {
+        if !self.has_postponed {
+            return;
+        }
+        let again = self.again.get_or_insert_with(|| {
+            let now = self.runtime.now();
+            let pause = POSTPONED.mul_f64(1.0 + rand::random::<f64>());
+            self.runtime
+                .sleep_until(now.checked_add(pause).unwrap_or(now))
+        });
+        if again.as_mut().poll(context).is_ready() {
+            (self.again, self.has_postponed) = (None, false);
+            self.shared.with(Machine::ask_again);
+        }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {

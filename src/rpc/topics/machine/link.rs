@@ -19,6 +19,7 @@ impl Machine {
     pub(in crate::rpc::topics) fn link_lost(&mut self) {
         self.is_up = false;
         self.due.clear();
+        self.postponed.clear();
         self.is_confirmed = true;
         self.upstreams.retain(|_, upstream| {
             let stays = upstream.state != State::Leaving;

@@ -35,6 +35,8 @@ pub(super) struct Machine {
     /// The ids with something to send, which go in their order: the server takes none that is lower
     /// than one before.
     due: BTreeSet<u64>,
+    /// Those that are to be asked for again after a pause.
+    postponed: BTreeSet<u64>,
     woken: Vec<u64>,
     /// Something is on the wire no more.
     is_confirmed: bool,
@@ -96,6 +98,7 @@ impl Machine {
             is_up: false,
             down: None,
             due: BTreeSet::new(),
+            postponed: BTreeSet::new(),
             woken: Vec::new(),
             is_confirmed: false,
         }
@@ -318,6 +321,40 @@ impl Machine {
         std::mem::take(&mut self.is_confirmed)
     }
 
+    /// The server cannot go on with one at the moment: it is asked for again, by another id, when the pause is over.
+    fn postpone(&mut self, id: u64) {
+        let Some(mut upstream) = self.upstreams.remove(&id) else {
+            return;
+        };
+        let again = self.next_id;
+        self.next_id = again.saturating_add(1);
+        upstream.state = State::Wanted;
+        for number in &upstream.subscribers {
+            if let Some(subscriber) = self.subscribers.get_mut(number) {
+                subscriber.upstream = again;
+            }
+        }
+        let sharing = upstream.sharing.as_ref();
+        let twins = sharing.and_then(|sharing| self.by_topic.get_mut(sharing));
+        for twin in twins.into_iter().flatten().filter(|twin| **twin == id) {
+            *twin = again;
+        }
+        self.due.remove(&id);
+        self.upstreams.insert(again, upstream);
+        self.postponed.insert(again);
+        self.is_confirmed = true;
+    }
+
+    /// Whether there is something to be asked for again after a pause.
+    pub(super) fn has_postponed(&self) -> bool {
+        !self.postponed.is_empty()
+    }
+
+    /// The pause is over.
+    pub(super) fn ask_again(&mut self) {
+        self.due.append(&mut self.postponed);
+    }
+
     fn end_upstream(&mut self, id: u64, reason: &EndReason) {
         let Some(upstream) = self.remove_upstream(id) else {
             return;
@@ -333,6 +370,7 @@ impl Machine {
     fn remove_upstream(&mut self, id: u64) -> Option<Upstream> {
         self.unshare(id);
         self.due.remove(&id);
+        self.postponed.remove(&id);
         self.is_confirmed = true;
         self.upstreams.remove(&id)
     }

@@ -19,6 +19,11 @@ impl Machine {
             (State::Asked, FromServer::Accepted { cursor, newest, .. }) => {
                 self.accepted(id, cursor, newest);
             }
+            (State::Asked, FromServer::Refused { fault, .. })
+                if upstream.is_begun && fault.kind().is_passing() =>
+            {
+                self.postpone(id);
+            }
             (State::Asked, FromServer::Refused { fault, .. }) => {
                 self.end_upstream(id, &EndReason::Refused(fault));
             }

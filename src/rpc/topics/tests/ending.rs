@@ -1,7 +1,12 @@
 //! How subscriptions end, and what they leave behind: nothing.
 
-use super::world::{World, read, texts};
-use crate::rpc::{FeedLimits, LinkError, SubscribeError, SubscribeOptions};
+use std::sync::{Arc, Mutex};
+
+use super::world::{Board, Numbers, World, read, texts};
+use crate::rpc::{
+    Caller, Fault, FaultKind, Feed, FeedLimits, LinkError, Never, Service, SubscribeError,
+    SubscribeOptions, TopicLimits,
+};
 
 /// Test 6: in every state of the link.
 #[test]
@@ -120,4 +125,67 @@ fn without_a_link_the_deadline_passes() {
     assert!(is_right, "{error}");
     world.connect();
     assert_eq!(world.feed().followers(), 0);
+}
+
+/// A board that cannot answer while it lacks what it needs.
+#[derive(Debug, Clone)]
+struct Moody {
+    board: Board,
+    lacks: Arc<Mutex<Option<FaultKind>>>,
+}
+
+impl Service for Moody {
+    type Interface = Numbers;
+
+    async fn call(&self, _: Caller, request: Never) -> Result<Never, Fault> {
+        match request {}
+    }
+
+    async fn follow(&self, caller: Caller, topic: u32) -> Result<Feed<u64>, Fault> {
+        let lacks = *self.lacks.lock().unwrap();
+        match lacks {
+            Some(kind) => Err(Fault::new(kind, "")),
+            None => self.board.follow(caller, topic).await,
+        }
+    }
+}
+
+#[test]
+fn a_service_that_is_busy_when_a_subscription_comes_back_is_asked_again() {
+    let mut world = World::up(FeedLimits::default());
+    let mut subscription = world.subscribe(SubscribeOptions::default());
+    let lacks = Arc::new(Mutex::new(Some(FaultKind::Busy)));
+    let board = Board(world.topics.clone());
+    let moody = Moody {
+        board,
+        lacks: lacks.clone(),
+    };
+    world.serve(moody, TopicLimits::default());
+    world.kill();
+    world.publish(0..3);
+    world.connect();
+    for kind in [
+        FaultKind::Busy,
+        FaultKind::Unavailable,
+        FaultKind::DeadlinePassed,
+    ] {
+        *lacks.lock().unwrap() = Some(kind);
+        world.pass(10);
+        assert_eq!(read(&mut subscription), [""; 0]);
+    }
+    *lacks.lock().unwrap() = None;
+    world.publish(3..5);
+    world.pass(2);
+    world.publish(5..6);
+    world.run();
+    assert_eq!(read(&mut subscription), texts(0..6));
+    assert_eq!(world.feed().followers(), 1);
+
+    *lacks.lock().unwrap() = Some(FaultKind::Refused);
+    world.kill();
+    world.connect();
+    assert_eq!(
+        read(&mut subscription),
+        ["the service refused to go on: the service refused"]
+    );
 }

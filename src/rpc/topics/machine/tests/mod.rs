@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Entry, Gap, Machine, Taken, Unwanted, Violation};
 use crate::rpc::LinkError;
-use crate::rpc::fault::Fault;
+use crate::rpc::fault::{Fault, FaultKind};
 use crate::rpc::topics::cursor::Cursor;
 use crate::rpc::topics::event::{EndReason, GapReason};
 use crate::rpc::topics::options::{Lag, SubscribeOptions};
@@ -348,4 +348,55 @@ fn a_gap_of_another_origin_begins_anew_wherever_it_is() {
         let expected = ["None Restarted".to_owned(), next.to_string()];
         assert_eq!(read(&mut machine, number), expected);
     }
+}
+
+#[test]
+fn what_a_busy_server_cannot_go_on_with_is_asked_for_again_by_another_id() {
+    let mut machine = up();
+    let options = SubscribeOptions::default();
+    let number = live(&mut machine, &options);
+    let refuse = |machine: &mut Machine, id, kind| {
+        let fault = Fault::new(kind, "");
+        machine.receive(FromServer::Refused { id, fault }).unwrap();
+    };
+    machine.link_up();
+    let news = begin(&mut machine, &options.clone().shared(false));
+    assert_eq!(sent(&mut machine).len(), 2);
+    refuse(&mut machine, 2, FaultKind::Busy);
+    assert!(
+        matches!(machine.is_accepted(news), Some(Err(_))),
+        "it had nothing yet"
+    );
+    refuse(&mut machine, 1, FaultKind::Busy);
+    assert!(machine.has_postponed() && !machine.is_on_wire(1));
+    assert_eq!(sent(&mut machine), [""; 0]);
+    let joined = begin(&mut machine, &options);
+    machine.ask_again();
+    let asked = ["subscribe 3 Some(10) Some(1024)", "subscribe 4 None None"];
+    assert_eq!(sent(&mut machine), asked);
+    refuse(&mut machine, 3, FaultKind::Unavailable);
+    machine.link_up();
+    assert!(!machine.has_postponed(), "another server may go on with it");
+    let asked = ["subscribe 4 None None", "subscribe 5 Some(10) Some(1024)"];
+    assert_eq!(sent(&mut machine), asked);
+    machine.receive(accepted(4, 10)).unwrap();
+    machine.receive(accepted_behind(5, 10, 10)).unwrap();
+    assert!(matches!(machine.is_accepted(joined), Some(Ok(()))));
+    sent(&mut machine);
+    machine.receive(item(5, 11)).unwrap();
+    machine.receive(item(4, 11)).unwrap();
+    assert_eq!(sent(&mut machine), ["unsubscribe 5"]);
+    for number in [number, joined] {
+        assert_eq!(read(&mut machine, number), ["11"]);
+    }
+
+    machine.link_up();
+    sent(&mut machine);
+    refuse(&mut machine, 4, FaultKind::DeadlinePassed);
+    for number in [number, joined] {
+        assert_eq!(machine.leave(number), None);
+    }
+    machine.ask_again();
+    assert_eq!(sent(&mut machine), [""; 0]);
+    assert!(machine.by_topic.is_empty() && machine.upstreams.is_empty());
 }
