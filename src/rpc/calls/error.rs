@@ -133,14 +133,19 @@ pub enum Loss {
     /// When it was sent again, or was to be, it was not run, for this reason.
     #[error("sending it again failed: {0}")]
     NotRunAgain(Box<CallError>),
+    /// It was not run itself, for this reason, but another call with its key goes on.
+    #[error("another call with its key goes on; of this one: {0}")]
+    Beside(Box<CallError>),
     /// The service ended the channel of the calls.
     #[error("the service ended the channel of the calls")]
     Finished,
     /// The service broke the rules of the channel of the calls.
     #[error("the service broke the rules of the channel of the calls")]
     Misbehaved,
-    /// The service was started anew and does not know what it ran before.
-    #[error("the service was started anew")]
+    /// Another process of the service is there, or the same one started anew, which does not know what the former ran.
+    #[error(
+        "it went to another process of the service than the one that is there now, or to an earlier start of it"
+    )]
     Restarted,
 }
 

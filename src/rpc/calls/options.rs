@@ -30,9 +30,10 @@ pub enum Delivery {
     /// It is sent again with the next connection: the service may run it more than once.
     AtLeastOnce,
     /// It is sent again, and the service answers it from memory if it ran it already: it is run at
-    /// most once by a process of the service, and never again by the next process.
+    /// most once by a process of the service, and by no other process as long as it is not known what came of it.
     ///
-    /// The key names the call; calls of one client with equal keys are one call. Random keys never meet.
+    /// The key names the call; calls of one client with equal keys that go on at the same time are one call, whose request
+    /// and deadline at the service are those of the first. Random keys never meet.
     /// The service remembers keys within its [`CallLimits`](super::CallLimits), by default for 60 s after the call
     /// has ended: the same call is not run again later either, but a new one with the key is. It runs such a call
     /// to its end or its deadline even when the caller gives it up, so that the key can be answered.
@@ -42,7 +43,8 @@ pub enum Delivery {
     /// and instead of another process that would run it again, the client does:
     /// [`Unknown`](super::CallError::Unknown), as before. It knows the last 1,024 such keys, and those of all calls that
     /// go on. Known is what came of a call by an answer or a fault that the handler chose
-    /// ([`Refused`](crate::rpc::FaultKind::Refused), [`Application`](crate::rpc::FaultKind::Application)), and by no other one. But
+    /// ([`Refused`](crate::rpc::FaultKind::Refused), [`Application`](crate::rpc::FaultKind::Application)), and by no other one. Once it
+    /// is known, the key protects from nothing but the memory of that process: another one runs a new call with it. And
     /// once the service has forgotten the key, a new call with it is run.
     ///
     /// A client is one [`Client`](crate::rpc::Client) and its clones: another, or the same program started again, has

@@ -94,6 +94,9 @@ impl Link {
     /// connection was stable, or the pauses between attempts are at their [longest](LinkConfig::backoff_cap); when all
     /// failed so, each the last time it was tried, the link is down.
     ///
+    /// There is a pause before each attempt, to whichever endpoint; where servers are restarted in turn and calls have short
+    /// deadlines, a smaller [`backoff_cap`](LinkConfig::backoff_cap) has the others tried sooner.
+    ///
     /// # Errors
     ///
     /// [`TransportError::InvalidEndpoint`] if one of the texts is none, or if there are none.

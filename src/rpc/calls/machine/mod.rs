@@ -188,11 +188,16 @@ impl<W> Machine<W> {
         Some(outcome)
     }
 
-    /// What an error says that a call has ended with: it is no proof that it was not run if another one with its key may
-    /// have been.
+    /// What an error says that a call has ended with, and [left](Self::leave): it is no proof that it was not run if
+    /// another one with its key may have been, or may be yet.
     pub(super) fn verdict(&self, delivery: Delivery, error: CallError) -> CallError {
-        let boot = delivery.key().and_then(|key| self.unsettled.boot(key));
-        error.unless_run_before(boot.is_some())
+        let Some(key) = delivery.key() else {
+            return error;
+        };
+        if error.is_not_run() && self.unsettled.goes_on(key) {
+            return CallError::Unknown(Loss::Beside(Box::new(error)));
+        }
+        error.unless_run_before(self.unsettled.boot(key).is_some())
     }
 
     /// The caller wants no outcome any more.

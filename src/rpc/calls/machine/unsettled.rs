@@ -78,6 +78,10 @@ impl Unsettled {
         }
     }
 
+    pub(super) fn goes_on(&self, key: u128) -> bool {
+        self.going_on.contains_key(&key)
+    }
+
     /// A call is to go to that start, if none did before; answers which one it is.
     pub(super) fn send(&mut self, key: u128, boot: u128) -> u128 {
         let boot = self.boot(key).unwrap_or(boot);
@@ -174,7 +178,8 @@ mod tests {
             DeadlinePassed,
             Panicked,
             KeyForgotten,
-            Unknown(8),
+            Unavailable,
+            Unknown(99),
         ] {
             assert_eq!(end(kind), End::Unknown, "{kind:?}");
         }

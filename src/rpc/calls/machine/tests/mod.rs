@@ -504,8 +504,9 @@ fn that_a_call_was_not_run_is_no_proof_while_another_one_with_its_key_may_have_b
         let error = desk.machine.verdict(Idempotent(key), error);
         error.is_not_run()
     };
-    let call = desk.submit(Idempotent(KEY));
     assert!(verdict(&desk, KEY));
+    let call = desk.submit(Idempotent(KEY));
+    assert!(!verdict(&desk, KEY), "it may be run yet");
     assert_eq!(desk.written(), [1]);
     assert!(!verdict(&desk, KEY) && verdict(&desk, KEY + 1));
     desk.forget(call);
