@@ -24,6 +24,10 @@ enum Act {
     Connect,
     /// The server counts anew.
     Restart,
+    /// From now on the server refuses what it is asked for at the moment, or no longer.
+    Busy(bool),
+    /// The pause is over after which what was refused is asked for again.
+    Again,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -37,6 +41,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Cut),
         2 => Just(Act::Connect),
         1 => Just(Act::Restart),
+        1 => any::<bool>().prop_map(Act::Busy),
+        1 => Just(Act::Again),
     ];
     prop::collection::vec(act, 1..200)
 }
@@ -58,6 +64,7 @@ struct Server {
     /// The place before the oldest item that is kept.
     begin: u64,
     served: BTreeMap<u64, Served>,
+    is_busy: bool,
     heard: VecDeque<FromClient>,
     says: VecDeque<FromServer>,
 }
@@ -75,6 +82,10 @@ impl Server {
 
     fn hear(&mut self) {
         match self.heard.pop_front() {
+            Some(FromClient::Subscribe { id, .. }) if self.is_busy => {
+                let fault = Fault::new(FaultKind::Busy, "");
+                self.says.push_back(FromServer::Refused { id, fault });
+            }
             Some(FromClient::Subscribe {
                 id, after, credit, ..
             }) => {
@@ -100,8 +111,9 @@ impl Server {
                 }
             }
             Some(FromClient::Unsubscribe { id }) => {
-                self.served.remove(&id).expect("it was subscribed");
-                self.says.push_back(FromServer::Unsubscribed { id });
+                let was_served = self.served.remove(&id).is_some();
+                let says = was_served.then_some(FromServer::Unsubscribed { id });
+                self.says.extend(says);
             }
             None => {}
         }
@@ -156,9 +168,12 @@ struct Reader {
 impl Reader {
     /// Reads one thing; false if there is nothing, or nothing any more.
     fn read(&mut self, machine: &mut Machine) -> bool {
+        let is_refused = matches!(machine.is_accepted(self.number), Some(Err(_)));
         let entry = match machine.take(self.number) {
             Taken::Entry(entry) => entry,
             Taken::End(EndReason::Lagged) | Taken::Nothing => return false,
+            // It was never accepted.
+            Taken::End(EndReason::Refused(_)) if is_refused => return false,
             Taken::End(reason) => panic!("{reason}"),
         };
         self.place = match (entry, self.place) {
@@ -236,6 +251,8 @@ impl Walk {
                 self.machine.link_up();
                 self.is_up = true;
             }
+            Act::Busy(is_busy) => self.server.is_busy = is_busy,
+            Act::Again => self.machine.ask_again(),
             Act::Restart => {
                 self.cut();
                 let origin = self.server.origin + 1;
@@ -323,6 +340,7 @@ impl Walk {
     fn settle(&mut self, reads: impl Fn(&Reader) -> bool) {
         let mut some = true;
         while some {
+            self.machine.ask_again();
             some = self.carry(10, 100);
             for reader in self.readers.iter_mut().filter(|reader| reads(reader)) {
                 while reader.read(&mut self.machine) {
@@ -344,6 +362,7 @@ impl Walk {
 
     /// At first, some read nothing, and hold up nobody; then all read.
     fn end(mut self) {
+        self.act(&Act::Busy(false));
         if !self.is_up {
             self.act(&Act::Connect);
         }
