@@ -156,7 +156,8 @@ impl Listener {
 
     /// Serves as [`serve`](Self::serve) does until `stop` resolves, then ends gently: it listens no more, and
     /// each connection is [drained](Connection::drain), so that open channels may finish within `time`.
-    /// Resolves when the last connection has ended: a program may exit then.
+    /// Resolves when the last connection has ended: a program may exit then. A peer that does not answer may take as long as
+    /// [`close_timeout`](crate::Config::close_timeout) more.
     ///
     /// ```
     /// # futures::executor::block_on(async {

@@ -32,7 +32,7 @@ pub enum CallError {
     #[error("the time for the call was up {}", if *sent {
         "before it was answered, whether it was run is unknown; `CallOptions::deadline` gives it longer"
     } else {
-        "before it was sent: more calls are made than are answered"
+        "before it was sent: it was too short, or more calls are made than are answered"
     })]
     DeadlinePassed {
         /// Whether it was sent: the service did not run it if not.

@@ -156,7 +156,8 @@ impl RedisBackplane {
     ///
     /// # Errors
     ///
-    /// What the last attempt to read failed of. None if no topic is followed.
+    /// What the last attempt to read failed of. None if no topic is followed; and of publishing it says nothing: a server
+    /// without memory may still be read.
     pub fn health(&self) -> Result<(), BackplaneError> {
         self.shared.away().clone().map_or(Ok(()), Err)
     }
