@@ -44,8 +44,7 @@ pub enum Delivery {
     /// [`Unknown`](super::CallError::Unknown), as before. It knows the last 1,024 such keys, and those of all calls that
     /// go on. Known is what came of a call by an answer or a fault that the handler chose
     /// ([`Refused`](crate::rpc::FaultKind::Refused), [`Application`](crate::rpc::FaultKind::Application)), and by no other one. Once it
-    /// is known, the key protects from nothing but the memory of that process: another one runs a new call with it. And
-    /// once the service has forgotten the key, a new call with it is run.
+    /// is known, or the service has forgotten the key, a new call with it is run by whichever process does not remember it.
     ///
     /// A client is one [`Client`](crate::rpc::Client) and its clones: another, or the same program started again, has
     /// keys of its own. What must survive that needs a number in the request that the service keeps with its data.
