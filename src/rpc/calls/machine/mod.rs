@@ -57,7 +57,7 @@ struct Call<W> {
     deadline: Instant,
     /// What it was last written on.
     channel: ChannelNumber,
-    /// The start of the service that went to, or a call with its key before.
+    /// The start of the service that its channel goes to, or that a call with its key went to before.
     boot: Option<u128>,
     /// Kept while it may have to be written.
     body: Bytes,
